@@ -1,0 +1,155 @@
+"""Strict JSON in, canonical JSON out.
+
+Everything that enters the house (requests, definitions, provider answers) is read here, so that all parsers agree:
+no duplicate keys, no NaN or infinity, integers within 64 bits, no NUL characters or lone surrogates, bounded depth.
+What is stored is written by ``dumps``: compact UTF-8 text that any JSON parser reads back to the same value.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any, TypeAlias
+
+import orjson
+
+from .errors import InvalidJson
+
+Json: TypeAlias = Any
+
+MAX_DEPTH = 64
+MAX_KEY_CHARS = 256
+MAX_KEYS = 10_000
+MAX_TEXT_CHARS = 262_144
+_INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{\]}]', re.DOTALL)
+
+
+def loads(raw: bytes | str, *, what: str = "the request body") -> Json:
+    """Parse JSON text; a leading UTF-8 byte order mark is dropped.
+
+    Raises:
+        InvalidJson: the sentence names the place and the limit that was broken.
+    """
+    text = _decode(raw, what)
+    if not text.strip():
+        raise InvalidJson("BAD_JSON", f"{what} is empty: a JSON document is expected")
+    _check_depth(text, what)
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_int=_integer,
+            parse_float=_float,
+            parse_constant=_constant,
+        )
+    except json.JSONDecodeError as error:
+        raise InvalidJson(
+            "BAD_JSON", f"{what} is not JSON: {error.msg} at line {error.lineno} column {error.colno}"
+        ) from error
+    _check_text(value, "$")
+    return value
+
+
+def dumps(value: Json) -> str:
+    """Compact JSON text. Keys keep their order, so a document comes back as its author wrote it."""
+    return orjson.dumps(value).decode()
+
+
+def dumps_sorted(value: Json) -> str:
+    """Compact JSON text with sorted keys: equal documents give equal text, for hashes."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def loads_trusted(text: str | bytes) -> Json:
+    """Parse text that ``dumps`` wrote."""
+    return orjson.loads(text)
+
+
+def size_bytes(value: Json) -> int:
+    """Size of the value as compact UTF-8 JSON."""
+    return len(orjson.dumps(value))
+
+
+def _decode(raw: bytes | str, what: str) -> str:
+    if isinstance(raw, str):
+        return raw.removeprefix("\ufeff")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidJson(
+            "BAD_JSON", f"{what} is not UTF-8 text: byte {error.start} cannot be decoded", 415
+        ) from error
+
+
+def _check_depth(text: str, what: str) -> None:
+    if text.count("{") + text.count("[") <= MAX_DEPTH:
+        return
+    depth = 0
+    for match in _BRACKETS.finditer(text):
+        token = match.group()
+        if token in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise InvalidJson("TOO_DEEP", f"{what} is nested more than {MAX_DEPTH} levels deep")
+        elif token in "]}":
+            depth -= 1
+
+
+def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    if len(pairs) > MAX_KEYS:
+        raise InvalidJson("TOO_MANY_KEYS", f"an object has {len(pairs)} keys; the limit is {MAX_KEYS}", 422)
+    result: dict[str, Json] = {}
+    for key, value in pairs:
+        if key in result:
+            raise InvalidJson("DUPLICATE_KEY", f"the key {key[:80]!r} appears twice in one object")
+        if len(key) > MAX_KEY_CHARS:
+            raise InvalidJson(
+                "TOO_LARGE", f"the key {key[:40]!r}... has {len(key)} characters; the limit is {MAX_KEY_CHARS}", 422
+            )
+        result[key] = value
+    return result
+
+
+def _integer(text: str) -> int:
+    if len(text) > 20 or not _INT_MIN <= (value := int(text)) <= _INT_MAX:
+        raise InvalidJson("BAD_NUMBER", f"the integer {text[:24]}{'...' * (len(text) > 24)} does not fit 64 bits")
+    return value
+
+
+def _float(text: str) -> float:
+    value = float(text) if len(text) <= 4096 else math.inf
+    if not math.isfinite(value):
+        raise InvalidJson("BAD_NUMBER", f"the number {text[:24]} is too large for a 64-bit float")
+    return value
+
+
+def _constant(text: str) -> Json:
+    raise InvalidJson("BAD_NUMBER", f"{text} is not a JSON number")
+
+
+def _check_text(value: Json, path: str) -> None:
+    stack: list[tuple[Json, str]] = [(value, path)]
+    while stack:
+        item, here = stack.pop()
+        if isinstance(item, str):
+            _check_string(item, here)
+        elif isinstance(item, dict):
+            for key, child in item.items():
+                _check_string(key, here)
+                if isinstance(child, str | dict | list):
+                    stack.append((child, f"{here}.{key}"))
+        elif isinstance(item, list):
+            stack.extend((child, f"{here}[{i}]") for i, child in enumerate(item) if isinstance(child, str | dict | list))
+
+
+def _check_string(text: str, path: str) -> None:
+    if text.isascii() and "\0" not in text and len(text) <= MAX_TEXT_CHARS:
+        return
+    if "\0" in text:
+        raise InvalidJson("BAD_TEXT", f"the text at {path} holds a NUL character", 422)
+    if len(text) > MAX_TEXT_CHARS:
+        raise InvalidJson("TOO_LARGE", f"the text at {path} has {len(text)} characters; the limit is {MAX_TEXT_CHARS}", 422)
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise InvalidJson("BAD_TEXT", f"the text at {path} holds a lone surrogate, which is not a character", 422)
