@@ -1,0 +1,1 @@
+"""Use cases of the flow service. One method is one transaction; policy decides, store writes, asl computes."""

@@ -1,0 +1,106 @@
+"""Settings of one installation: where its data lives and what it allows. Values only; read once, passed down.
+
+Every command takes ``--data-dir`` and ``--database-url``; the other settings come from ``FLOWS_*`` environment variables.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """``allowed_hosts`` are ``host[:port]`` or ``CIDR[:port]`` entries that actions may call although they are not public,
+    over plain http too; ``alias_file`` maps more ActionUrls to providers. ``public_url`` is how others reach this server."""
+
+    data_dir: Path
+    database_url: str
+    host: str = "127.0.0.1"
+    port: int = 8765
+    public_url: str = ""
+    dialect: str = "union"
+    allow_http_actions: bool = False
+    allowed_hosts: tuple[str, ...] = ()
+    alias_file: Path | None = None
+    token_life_s: int = 172_800
+    lease_s: float = 30.0
+    batch: int = 200
+    http_threads: int = 16
+    release_remote_actions: bool = True
+
+    @property
+    def base_url(self) -> str:
+        """URL of this server, without a slash at the end."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.database_url.startswith("sqlite")
+
+
+def default_data_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """``$FLOWS_DATA_DIR``, else ``~/.flows-engine``."""
+    if named := environ.get("FLOWS_DATA_DIR"):
+        return Path(named).expanduser()
+    return Path("~/.flows-engine").expanduser()
+
+
+def load(
+    *,
+    data_dir: Path | str | None = None,
+    database_url: str | None = None,
+    host: str | None = None,
+    port: int | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Settings:
+    """Settings from arguments first, then the environment, then defaults.
+
+    Raises:
+        ValueError: a sentence that names the variable and what would be right.
+    """
+    directory = Path(data_dir).expanduser() if data_dir else default_data_dir(environ)
+    directory = directory.absolute()
+    url = database_url or environ.get("FLOWS_DATABASE_URL") or f"sqlite:///{directory / 'flows.db'}"
+    alias_file = environ.get("FLOWS_ALIAS_FILE")
+    return Settings(
+        data_dir=directory,
+        database_url=url,
+        host=host or environ.get("FLOWS_HOST", "127.0.0.1"),
+        port=port if port is not None else _integer(environ, "FLOWS_PORT", 8765, 0, 65_535),
+        public_url=environ.get("FLOWS_PUBLIC_URL", ""),
+        dialect=_choice(environ, "FLOWS_DIALECT", "union", ("globus", "asl", "union")),
+        allow_http_actions=_boolean(environ, "FLOWS_ALLOW_HTTP_ACTIONS", False),
+        allowed_hosts=tuple(one.strip() for one in environ.get("FLOWS_ALLOWED_HOSTS", "").split(",") if one.strip()),
+        alias_file=Path(alias_file) if alias_file else None,
+        token_life_s=_integer(environ, "FLOWS_TOKEN_LIFE_S", 172_800, 1, 31_536_000),
+        lease_s=_integer(environ, "FLOWS_LEASE_MS", 30_000, 100, 3_600_000) / 1000,
+        batch=_integer(environ, "FLOWS_BATCH", 200, 1, 10_000),
+        http_threads=_integer(environ, "FLOWS_HTTP_THREADS", 16, 1, 512),
+        release_remote_actions=_boolean(environ, "FLOWS_RELEASE_REMOTE_ACTIONS", True),
+    )
+
+
+def _integer(environ: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    text = environ.get(name)
+    if text is None:
+        return default
+    if not text.isdecimal() or not low <= int(text) <= high:
+        raise ValueError(f"{name} is {text!r}; it must be a whole number from {low} to {high}")
+    return int(text)
+
+
+def _boolean(environ: Mapping[str, str], name: str, default: bool) -> bool:
+    text = environ.get(name, "").lower()
+    if text in ("", "1", "true", "yes", "0", "false", "no"):
+        return default if not text else text in ("1", "true", "yes")
+    raise ValueError(f"{name} is {text!r}; it must be true or false")
+
+
+def _choice(environ: Mapping[str, str], name: str, default: str, allowed: tuple[str, ...]) -> str:
+    text = environ.get(name, default)
+    if text not in allowed:
+        raise ValueError(f"{name} is {text!r}; it must be one of {', '.join(allowed)}")
+    return text

@@ -1,0 +1,62 @@
+"""Fixtures for every kind of test: databases (SQLite in a file, a real PostgreSQL), the loud skip of what is missing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows_engine.store.db import SqlDatabase
+from tests.postgres import PostgresMissing, PostgresServer
+
+#: Set in CI alone: a real component that is missing is then a failure, not a skip.
+REQUIRE_REAL = os.environ.get("FLOWS_TESTS_REQUIRE_REAL") == "1"
+
+_missing: dict[str, str] = {}
+
+
+def missing(component: str, advice: str) -> None:
+    """Skip the test because a real component is not installed; in CI, fail it."""
+    _missing[component] = advice
+    if REQUIRE_REAL:
+        pytest.fail(f"{component} is required here and is missing: {advice}")
+    pytest.skip(f"{component} is missing: {advice}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for component, advice in sorted(_missing.items()):
+        terminalreporter.write_line(f"NOT TESTED: {component} is missing. {advice}", red=True, bold=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A private PostgreSQL server."""
+    try:
+        server = PostgresServer()
+    except PostgresMissing as error:
+        missing("PostgreSQL", str(error))
+        raise AssertionError("unreachable") from error
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of a fresh database without tables; every test that takes it runs on both kinds."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'flows.db'}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    url = server.new_database()
+    yield url
+    server.drop_database(url)
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[SqlDatabase]:
+    """A fresh database without tables, opened."""
+    db = SqlDatabase(database_url)
+    yield db
+    db.dispose()
