@@ -16,7 +16,8 @@ class Dialect:
 
     ``runtime_is_caught`` says whether ``States.ALL`` catches ``States.Runtime`` (Globus yes, ASL no).
     ``expressions`` admits ``.=`` keys, ``run_context`` admits ``$._context``, ``context_object`` admits ``$$``.
-    ``no_choice_default_fails``: a Choice without a match and Default fails with ``States.NoChoiceMatched``.
+    ``extended_paths`` admits filters, unions and recursive descent in paths that are read.
+    ``max_state_bytes`` bounds a run's data; ``max_wait_s`` one Wait (Globus: a year; AWS: a signed 32-bit number).
     """
 
     name: str
@@ -26,7 +27,10 @@ class Dialect:
     expressions: bool
     run_context: bool
     context_object: bool
+    extended_paths: bool
     runtime_is_caught: bool
+    max_state_bytes: int
+    max_wait_s: int
 
 
 _FLOW = frozenset({"Next", "End"})
@@ -62,7 +66,10 @@ GLOBUS = Dialect(
     expressions=True,
     run_context=True,
     context_object=False,
+    extended_paths=False,
     runtime_is_caught=True,
+    max_state_bytes=524_288,
+    max_wait_s=31_536_000,
 )
 
 ASL = Dialect(
@@ -79,7 +86,10 @@ ASL = Dialect(
     expressions=False,
     run_context=False,
     context_object=True,
+    extended_paths=True,
     runtime_is_caught=False,
+    max_state_bytes=262_144,
+    max_wait_s=2**31 - 1,
 )
 
 UNION = Dialect(
@@ -93,7 +103,10 @@ UNION = Dialect(
     expressions=True,
     run_context=True,
     context_object=True,
+    extended_paths=True,
     runtime_is_caught=True,
+    max_state_bytes=524_288,
+    max_wait_s=2**31 - 1,
 )
 
 DIALECTS = {dialect.name: dialect for dialect in (GLOBUS, ASL, UNION)}

@@ -59,8 +59,8 @@ _TIRELESS_YIELDS = 100
 #: State entries in the life of a run (AWS Step Functions ends a history at 25,000 events).
 MAX_ENTRIES = 25_000
 
-#: Bytes of JSON that a run's data may have (Globus Flows 200 KB, AWS 256 KiB).
-MAX_STATE_BYTES = 524_288
+#: Token of the timer that ends a run whose machine has TimeoutSeconds; it belongs to no branch.
+_RUN_TIMEOUT = "timeout:0"
 
 
 def step(definition: Definition, run: RunState, event: Event) -> Step:
@@ -119,17 +119,28 @@ class _Turn:
         self.log.append(narration.flow_started(self.at, event.input))
         start_at = self.definition.machines[""].start_at
         self._put(Branch(id="0", state=start_at, input=event.input))
+        if self.definition.timeout_s is not None:
+            due = self.at + timedelta(seconds=self.definition.timeout_s)
+            self.commands.append(FireTimer(token=_RUN_TIMEOUT, due=due))
 
     def _cancel_run(self) -> None:
-        if self.run.status.is_final:
-            return
+        if not self.run.status.is_final:
+            self._end_run(StateError("FlowCanceled"))
+            self.log.append(narration.flow_canceled(self.at))
+
+    def _time_out_run(self) -> None:
+        if not self.run.status.is_final:
+            state = self._state(self.branches["0"])
+            failure = StateError("States.Timeout", f"the run took more than {self.definition.timeout_s} seconds")
+            self._end_run(failure)
+            self.log.append(narration.flow_failed(self.at, state, failure))
+
+    def _end_run(self, failure: StateError) -> None:
         for branch in list(self.branches.values()):
             self._abandon(branch)
-        root = self.branches["0"]
         self.ready.clear()
         self.stopped = None
-        self._put(replace(root, phase=Phase.FAILED, failure=StateError("FlowCanceled"), memo=None))
-        self.log.append(narration.flow_canceled(self.at))
+        self._put(replace(self.branches["0"], phase=Phase.FAILED, failure=failure, memo=None))
 
     def _resume_run(self) -> None:
         if self.run.status is not Status.INACTIVE:
@@ -148,17 +159,19 @@ class _Turn:
 
     def _wake(self, event: ActionReported | ActionRefused | ActionTimedOut | TimerFired) -> None:
         if event.token.startswith("yield"):
-            return  # settle() enters the branches that are READY
+            return None  # settle() enters the branches that are READY
+        if event.token == _RUN_TIMEOUT:
+            return self._time_out_run()
         branch = self.branches.get(branch_of(event.token))
         awaited = branch is not None and branch.token == event.token
         if branch is None or not awaited or branch.phase not in (Phase.WAITING, Phase.INACTIVE):
-            self._cancel_orphan(event)
-            return
+            return self._cancel_orphan(event)
         self.yields = 0
         self._cancel_late(branch, event)
         self._resume_branch(branch, event)
         if isinstance(event, ActionReported) and event.status.status.is_final:
             self._release(branch, event)
+        return None
 
     def _resume_branch(self, branch: Branch, event: Event) -> None:
         state = self._state(branch)
@@ -201,7 +214,7 @@ class _Turn:
             if value is not scope.document:
                 scope = replace(scope, document=value)
             shown = branch.input
-            if state.parameters is not None and entering:
+            if state.parameters is not None and (entering or isinstance(state, Action)):
                 value, redacted = state.parameters.private_render(scope)
                 if isinstance(state, Action):
                     shown = redacted
@@ -217,7 +230,7 @@ class _Turn:
     def _scope(self, branch: Branch) -> Scope:
         dialect = self.definition.dialect
         machine = None
-        if dialect.context_object:
+        if self.definition.reads_context_object:
             machine = machine_context(
                 self.run.machine_context,
                 state_name=branch.state,
@@ -281,17 +294,16 @@ class _Turn:
             return {}
         return output if state.output_path.text == "$" else state.output_path.read(replace(scope, document=output))
 
-    @staticmethod
-    def _check_size(state: State, output: Json) -> None:
-        size = size_bytes(output)
-        if size <= MAX_STATE_BYTES:
+    def _check_size(self, state: State, output: Json) -> None:
+        size, limit = size_bytes(output), self.definition.dialect.max_state_bytes
+        if size <= limit:
             return
         largest = ""
         if isinstance(output, dict):
             key = max(output, key=lambda one: size_bytes(output[one]))
             largest = f"; the largest part is {key!r} with {size_bytes(output[key])} bytes"
         raise EvaluationError(
-            f"the run's data after state {state.name!r} would have {size} bytes; the limit is {MAX_STATE_BYTES}{largest}",
+            f"the run's data after state {state.name!r} would have {size} bytes; the limit is {limit}{largest}",
             "States.DataLimitExceeded",
         )
 
@@ -387,5 +399,3 @@ class _Turn:
         self.branches[branch.id] = branch
         if branch.phase is Phase.READY:
             self.ready.append(branch.id)
-
-

@@ -147,13 +147,15 @@ class ActionReported:
 class ActionRefused:
     """No action exists for ``token`` and none will: the provider refused it, or could not be asked in time.
 
-    ``error`` is the ASL error name, ``cause`` JSON text or a sentence.
+    ``error`` is the ASL error name, ``cause`` JSON text or a sentence. With ``consent`` (a scope) it may be asked again once
+    the owner has consented.
     """
 
     at: datetime
     token: str
     error: str
     cause: str
+    consent: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ ends FAILED raises ``ActionFailedException`` unless ``ExceptionOnActionFailure``
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from schemas.action import ActionStatus, Status
@@ -51,7 +51,9 @@ class Action(State):
         self.raises_on_failure: bool = body.get("ExceptionOnActionFailure", True)
 
     def enter(self, ctx: Context) -> Outcome:
-        deadline = ctx.at + self.wait_time
+        return self._start(ctx, ctx.at + self.wait_time)
+
+    def _start(self, ctx: Context, deadline: datetime) -> Outcome:
         start = StartAction(
             token=ctx.branch.token,
             due=ctx.at,
@@ -67,8 +69,10 @@ class Action(State):
         match event:
             case ActionReported():
                 return self._reported(ctx, event.status)
-            case ActionRefused():
+            case ActionRefused(consent=None):
                 return StateError(event.error, event.cause)
+            case ActionRefused():
+                return self._without_consent(ctx, event)
             case ActionTimedOut():
                 last = "null" if event.status is None else dumps(self._result(event.status))
                 return StateError("ActionTimeout", last)
@@ -110,13 +114,21 @@ class Action(State):
         )
         return Wait((poll,), memo=memo, inactive=self._result(status))
 
+    def _without_consent(self, ctx: Context, event: ActionRefused) -> Outcome:
+        """No action exists yet: a resume starts it."""
+        details = {"code": "ConsentRequired", "description": event.cause, "required_scope": event.consent}
+        memo = ctx.branch.memo | {"inactive_since": to_us(ctx.at)}
+        return Wait((), memo=memo, inactive={"status": "INACTIVE", "details": details, "state_name": self.name})
+
     def _resumed(self, ctx: Context) -> Outcome:
         memo = dict(ctx.branch.memo)
         memo["deadline"] += to_us(ctx.at) - memo.pop("inactive_since")
+        if "action_id" not in memo:
+            return self._start(ctx, from_us(memo["deadline"]))
         poll = self._poll_command(ctx, memo["action_id"], from_us(memo["deadline"]), wake=True)
         return Wait((poll,), memo=memo)
 
-    def _poll_command(self, ctx: Context, action_id: str, deadline: Any, *, wake: bool = False) -> PollAction:
+    def _poll_command(self, ctx: Context, action_id: str, deadline: datetime, *, wake: bool = False) -> PollAction:
         return PollAction(
             token=ctx.branch.token,
             due=ctx.at,

@@ -68,12 +68,14 @@ class State:
         self.type: str = body["Type"]
         self.body = body
         self.next: str | None = body.get("Next")
-        self.input_path = _path(body, "InputPath")
-        self.output_path = _path(body, "OutputPath")
+        self.input_path = _path(body, "InputPath", extended=dialect.extended_paths)
+        self.output_path = _path(body, "OutputPath", extended=dialect.extended_paths)
         self.result_path = _path(body, "ResultPath", reference=True)
-        self.parameters: Template | None = (
-            compile_template(body["Parameters"], expressions=dialect.expressions) if "Parameters" in body else None
-        )
+        self.parameters: Template | None = None
+        if "Parameters" in body:
+            self.parameters = compile_template(
+                body["Parameters"], expressions=dialect.expressions, extended=dialect.extended_paths
+            )
         self.catchers = tuple(
             Catcher(
                 errors=frozenset(catcher["ErrorEquals"]),
@@ -90,7 +92,7 @@ class State:
         raise NotImplementedError(f"{self.type} never waits")
 
 
-def _path(body: Mapping[str, Any], field: str, *, reference: bool = False) -> Path | None:
+def _path(body: Mapping[str, Any], field: str, *, reference: bool = False, extended: bool = False) -> Path | None:
     """The compiled path of a field; None when it is ``null`` (ASL: no value). Absent means ``$``."""
     text = body.get(field, "$")
-    return None if text is None else compile_path(text, reference=reference)
+    return None if text is None else compile_path(text, reference=reference, extended=extended)
