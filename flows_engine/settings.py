@@ -34,7 +34,8 @@ class Settings:
     @property
     def base_url(self) -> str:
         """URL of this server, without a slash at the end."""
-        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
 
     @property
     def is_sqlite(self) -> bool:

@@ -22,6 +22,8 @@ from sqlalchemy.exc import OperationalError
 
 from flows_engine.actions.answers import Answer, Errand, Gone, Refused, Reported, Unknown
 from flows_engine.actions.backoff import poll_delay, retry_delay
+from flows_engine.actions.local import Order
+from flows_engine.actions.refusals import REQUEST_CONFLICT
 from flows_engine.actions.resolve import ActionDirectory
 from flows_engine.asl.run import ActionRefused, ActionReported, ActionTimedOut, Event, TimerFired
 from flows_engine.crashpoints import crashpoint
@@ -42,6 +44,9 @@ CallerOf = Callable[[str, str, str], Caller]
 #: Longest time an unknown outcome of a start is asked about again, and a cancel or release is repeated.
 _START_PATIENCE = timedelta(hours=1)
 _FAREWELL_PATIENCE = timedelta(minutes=10)
+
+#: One claim in so many looks first at items that were begun again and again.
+_SUSPECT_EVERY = 16
 
 #: An INACTIVE action is looked at this often.
 _INACTIVE_POLL = timedelta(minutes=15)
@@ -85,6 +90,7 @@ class Worker:
         self._stopping = threading.Event()
         self._answers: queue.SimpleQueue[Result] = queue.SimpleQueue()
         self._in_flight = 0
+        self._rounds = 0
         self._hand: list[WorkItem] = []
         self._woken: dict[tuple[int, str], float] = {}
         self._woken_lock = threading.Lock()
@@ -196,11 +202,11 @@ class Worker:
         items, self._hand = self._hand, []
         room = self._settings.batch - self._in_flight - len(items)
         if room > 0:
-            items = items + self._claim(room)
+            items += self._claim(room)
         results = self._collect()
+        results += self._start_built_in([item for item in items if self._is_built_in_start(item)])
         for item in items:
-            result = self._carry_out(item)
-            if result is not None:
+            if not self._is_built_in_start(item) and (result := self._carry_out(item)) is not None:
                 results.append(result)
         if not results and not items:
             return False
@@ -215,8 +221,14 @@ class Worker:
             due = work_queue.next_due(tx)
         if due is None or due > now:
             return []
+        self._rounds += 1
         with self._db.begin() as tx:
-            claimed = work_queue.claim(tx, owner=self.owner, now=now, lease_until=self._lease_until(), limit=limit)
+            lease = {"owner": self.owner, "now": now, "lease_until": self._lease_until(), "limit": limit}
+            claimed: list[WorkItem] = []
+            if self._rounds % _SUSPECT_EVERY:
+                claimed = work_queue.claim(tx, **lease)
+            if not claimed:
+                claimed = work_queue.claim(tx, **lease, suspects=True) or work_queue.claim(tx, **lease)
             crashpoint("claim.before_commit")
         crashpoint("claim.after_commit")
         return [item for item in claimed if not self._is_poison(item)]
@@ -243,6 +255,27 @@ class Worker:
                 self._in_flight -= 1
             except queue.Empty:
                 return results
+
+    def _is_built_in_start(self, item: WorkItem) -> bool:
+        return item.kind == "start" and self._directory.is_local(item.payload["url"])
+
+    def _start_built_in(self, items: Sequence[WorkItem]) -> list[Result]:
+        """Start actions of built-in providers together: one transaction for all of them."""
+        results: list[Result] = []
+        orders: list[tuple[WorkItem, Order]] = []
+        for item in items:
+            errand = self._errand(item)
+            if isinstance(errand, Result):
+                results.append(errand)
+            else:
+                orders.append((item, Order(errand, item.payload["request"], _waiter(item))))
+        if not orders:
+            return results
+        crashpoint("action.before_start")
+        answers = self._directory.start_many([order for _, order in orders])
+        crashpoint("action.after_start")
+        results += [self._started(item, answer) for (item, _), answer in zip(orders, answers, strict=True)]
+        return results
 
     def _carry_out(self, item: WorkItem) -> Result | None:
         """The item's result, or None when a thread of the pool will bring it."""
@@ -291,18 +324,9 @@ class Worker:
     # -- calling providers
 
     def _call(self, item: WorkItem) -> Result:
-        payload = item.payload
-        try:
-            caller = self._caller_of(payload["run_as"], payload["owner"], payload["flow_id"])
-        except LookupError as error:
-            return self._refused(item, "NoTokenException", str(error))
-        errand = Errand(
-            url=payload["url"],
-            scope=payload["scope"],
-            caller=caller,
-            flow_id=payload["flow_id"],
-            run_id=payload["run_id"],
-        )
+        errand = self._errand(item)
+        if isinstance(errand, Result):
+            return errand
         match item.kind:
             case "start":
                 return self._start_action(item, errand)
@@ -313,15 +337,35 @@ class Worker:
             case _:
                 return self._say_farewell(item, errand, "release", self._directory.release)
 
+    def _errand(self, item: WorkItem) -> Errand | Result:
+        """On whose behalf the item's provider is asked, or the item's result when nobody can be found."""
+        payload = item.payload
+        try:
+            caller = self._caller_of(payload["run_as"], payload["owner"], payload["flow_id"])
+        except LookupError as error:
+            return self._refused(item, "NoTokenException", str(error))
+        return Errand(
+            url=payload["url"],
+            scope=payload["scope"],
+            caller=caller,
+            flow_id=payload["flow_id"],
+            run_id=payload["run_id"],
+        )
+
     def _start_action(self, item: WorkItem, errand: Errand) -> Result:
         crashpoint("action.before_start")
-        answer = self._directory.start(errand, item.payload["request"], waiter=f"{item.run_no}|{item.token}")
+        answer = self._directory.start(errand, item.payload["request"], waiter=_waiter(item))
         crashpoint("action.after_start")
+        return self._started(item, answer)
+
+    def _started(self, item: WorkItem, answer: Answer) -> Result:
         match answer:
             case Reported():
                 return self._reported(item, answer)
             case Refused():
-                return self._refused(item, "ActionUnableToRun", answer.cause)
+                if answer.cause.startswith(REQUEST_CONFLICT):
+                    log.error("a provider says that %s came with another body before", item.token)
+                return self._refused(item, "ActionUnableToRun", answer.cause, consent=answer.consent)
             case Gone():
                 return self._refused(item, "ActionUnableToRun", answer.reason)
             case Unknown():
@@ -352,9 +396,7 @@ class Worker:
             case Unknown():
                 return self._again(item, answer)
 
-    def _say_farewell(
-        self, item: WorkItem, errand: Errand, what: str, call: Callable[[Errand, str], Answer]
-    ) -> Result:
+    def _say_farewell(self, item: WorkItem, errand: Errand, what: str, call: Callable[[Errand, str], Answer]) -> Result:
         """Cancel or release; any clear answer ends it, an unclear one is repeated for ten minutes."""
         crashpoint(f"action.before_{what}")
         answer = call(errand, item.payload["action_id"])
@@ -383,10 +425,12 @@ class Worker:
             status=status,
         )
 
-    def _refused(self, item: WorkItem, error: str, cause: str) -> Result:
+    def _refused(self, item: WorkItem, error: str, cause: str, *, consent: str | None = None) -> Result:
         if item.kind in ("cancel", "release"):
             return Result(item=item)
-        return Result(item=item, event=ActionRefused(at=self._clock.now(), token=item.token, error=error, cause=cause))
+        at = self._clock.now()
+        refused = ActionRefused(at=at, token=item.token, error=error, cause=cause, consent=consent)
+        return Result(item=item, event=refused)
 
     def _still_active(self, item: WorkItem, answer: Reported) -> Result:
         now = self._clock.now()
@@ -397,9 +441,7 @@ class Worker:
             return Result(item=item, event=ActionTimedOut(at=now, token=item.token, status=answer.status))
         delay = poll_delay(item.attempts, answer.pushes, f"{item.run_no}:{item.token}:{item.attempts}")
         due = min(to_us(now + delay), deadline)
-        return Result(
-            item=item, postponed=Postponed(item=item, due=due, attempts=item.attempts + 1, last_error=None)
-        )
+        return Result(item=item, postponed=Postponed(item=item, due=due, attempts=item.attempts + 1, last_error=None))
 
     def _again(self, item: WorkItem, answer: Unknown) -> Result:
         """The outcome is unknown: ask again with the very same request, until the patience of the state ends."""
@@ -433,3 +475,6 @@ class Worker:
         return self._now() + int(self._settings.lease_s * 1e6)
 
 
+def _waiter(item: WorkItem) -> str:
+    """What ``Worker.wake`` is given back when the action ends."""
+    return f"{item.run_no}|{item.token}"

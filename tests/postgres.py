@@ -17,12 +17,16 @@ class PostgresMissing(Exception):
 
 
 class PostgresServer:
-    """``initdb`` into a temporary folder and run the server there, as an unprivileged user when we are root."""
+    """``initdb`` into a temporary folder and run the server there, as an unprivileged user when we are root.
 
-    def __init__(self) -> None:
+    ``durable`` makes commits reach the disk, as in production; tests of logic do without.
+    """
+
+    def __init__(self, *, durable: bool = False) -> None:
+        self._durable = durable
         self._bin = _programs()
         self.folder = Path(tempfile.mkdtemp(prefix="flows-pg-"))
-        self.port = _free_port()
+        self.port = free_port()
         self._user = _unprivileged_user()
         if self._user:
             shutil.chown(self.folder, self._user)
@@ -32,10 +36,13 @@ class PostgresServer:
 
     def start(self) -> None:
         options = (
-            f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync=off "
+            f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 "
+            f"-c fsync={'on' if self._durable else 'off'} "
             "-c max_connections=200 -c shared_buffers=64MB"
         )
-        self._run("pg_ctl", "-D", str(self.folder / "data"), "-l", str(self.folder / "log"), "-w", "-o", options, "start")
+        self._run(
+            "pg_ctl", "-D", str(self.folder / "data"), "-l", str(self.folder / "log"), "-w", "-o", options, "start"
+        )
 
     def crash(self) -> None:
         """Stop as a power cut would."""
@@ -54,7 +61,17 @@ class PostgresServer:
     def drop_database(self, url: str) -> None:
         name = url.rpartition("/")[2]
         self._run(
-            "dropdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "flows", "--force", "--if-exists", name, check=False
+            "dropdb",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(self.port),
+            "-U",
+            "flows",
+            "--force",
+            "--if-exists",
+            name,
+            check=False,
         )
 
     def _run(self, program: str, *arguments: str, check: bool = True) -> None:
@@ -89,7 +106,7 @@ def _unprivileged_user() -> str | None:
     raise RuntimeError("PostgreSQL does not run as root and there is no user 'postgres' or 'nobody'")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]

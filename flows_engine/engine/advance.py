@@ -379,5 +379,3 @@ def _step_row(run_no: int, step_no: int, log_seq: int, event: Event, result: Ste
         event=event_to_json(event),
         entries=[entry.to_json() for entry in result.log],
     )
-
-

@@ -38,9 +38,7 @@ class Envelope:
     def to_work(self, command: Command) -> NewWork:
         """The queue row of a command."""
         kind, payload = self._payload(command)
-        return NewWork(
-            run_no=self.run.run_no, kind=kind, token=command.token, due=to_us(command.due), payload=payload
-        )
+        return NewWork(run_no=self.run.run_no, kind=kind, token=command.token, due=to_us(command.due), payload=payload)
 
     def _payload(self, command: Command) -> tuple[Kind, Json]:
         match command:

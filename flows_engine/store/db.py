@@ -27,7 +27,9 @@ class SqlDatabase:
             self._dialect: Literal["sqlite", "postgresql"] = "sqlite"
             self._writer_lock = threading.RLock()
             self._writer = _sqlite_engine(self.url, writer=True)
-            self._reader = _sqlite_engine(self.url, writer=False)
+            # A database in memory belongs to one connection; it serves the tests, which use one thread.
+            in_memory = self.url.database in (None, "", ":memory:")
+            self._reader = self._writer if in_memory else _sqlite_engine(self.url, writer=False)
         else:
             self._dialect = "postgresql"
             self._writer = self._reader = _postgresql_engine(self.url, pool_size)

@@ -170,4 +170,3 @@ idempotency_keys = Table(
     Column("expires_at", BigInteger, nullable=False),
     PrimaryKeyConstraint("caller", "key"),
 )
-

@@ -22,6 +22,10 @@ from .tables import work
 
 Kind = Literal["start", "poll", "cancel", "release", "timer"]
 
+#: From this many claims without progress on, an item is claimed alone: if it kills its workers, it shall not take the
+#: blame of its neighbours with it.
+SUSPECT_TRIES = 2
+
 #: Due time of work that a person must release first (year 9999, in microseconds).
 PARKED = 253_402_214_400_000_000
 
@@ -103,9 +107,15 @@ def put_claimed(tx: Connection, items: Sequence[NewWork], *, owner: str, lease_u
     ]
 
 
-def claim(tx: Connection, *, owner: str, now: int, lease_until: int, limit: int) -> list[WorkItem]:
-    """Lease up to ``limit`` due items, longest due first. Two claims never return the same live item."""
-    due = select(work.c.work_no).where(work.c.due <= now).order_by(work.c.due).limit(limit)
+def claim(
+    tx: Connection, *, owner: str, now: int, lease_until: int, limit: int, suspects: bool = False
+) -> list[WorkItem]:
+    """Lease up to ``limit`` due items, longest due first. Two claims never return the same live item.
+
+    Items that were begun again and again are left out, or, with ``suspects``, they alone are looked at, one at a time.
+    """
+    tried = work.c.tries >= SUSPECT_TRIES if suspects else work.c.tries < SUSPECT_TRIES
+    due = select(work.c.work_no).where(work.c.due <= now, tried).order_by(work.c.due).limit(1 if suspects else limit)
     if tx.dialect.name == "postgresql":
         due = due.with_for_update(skip_locked=True)
     chosen = due.cte("chosen")
@@ -259,5 +269,3 @@ def _row(item: NewWork) -> dict[str, Json]:
         "payload": dumps(item.payload),
         "attempts": 0,
     }
-
-

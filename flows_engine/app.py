@@ -1,0 +1,294 @@
+"""Wiring: ``build(settings)`` makes every part by plain constructor calls. The only file that knows every concrete class.
+
+Nothing starts by itself: ``House.start`` begins the background work, ``House.close`` ends it.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from flask import Flask
+from sqlalchemy import MetaData, select
+from sqlalchemy.engine import make_url
+
+from action_providers import registry
+from action_providers import tables as provider_tables
+from action_providers.background import Background
+from action_providers.blueprint import create_blueprint as providers_blueprint
+from action_providers.service import Actions
+from action_providers.transfer import providers as transfer_providers
+from action_providers.transfer import tables as transfer_tables
+from action_providers.transfer.collections import Collections
+from flows_engine.actions.addresses import AddressPolicy, Allowed
+from flows_engine.actions.aliases import HOSTED_ALIASES, Aliases, load_aliases, own_aliases
+from flows_engine.actions.guarded_http import GuardedHttp
+from flows_engine.actions.http import HttpActionClient
+from flows_engine.actions.local import LocalActionClient
+from flows_engine.actions.resolve import ActionDirectory
+from flows_engine.api import front
+from flows_engine.api.auth_api import create_blueprint as auth_blueprint
+from flows_engine.api.flows_api import create_blueprint as flows_blueprint
+from flows_engine.asl.dialects import DIALECTS
+from flows_engine.asl.errors import EvaluationError, ExpressionSyntaxError
+from flows_engine.asl.expression import evaluate_with
+from flows_engine.asl.input_schema import check_input
+from flows_engine.auth import tables as auth_tables
+from flows_engine.auth.bootstrap import Installation, ensure_installation
+from flows_engine.auth.scopes import ScopeBook
+from flows_engine.auth.service import AuthService, AuthSettings
+from flows_engine.clock import SystemClock
+from flows_engine.engine.advance import Advance
+from flows_engine.engine.delegation import Delegation
+from flows_engine.engine.flows import Flows
+from flows_engine.engine.runs import Runs
+from flows_engine.settings import Settings
+from flows_engine.store import tables
+from flows_engine.store.db import SqlDatabase
+from flows_engine.store.installation import open_installation
+from flows_engine.store.lock import FileLock
+from flows_engine.store.migrate import migrate
+from flows_engine.worker import Worker, WorkerSettings
+from schemas.json_text import Json
+from schemas.ports import Clock
+from schemas.times import to_us
+
+log = logging.getLogger(__name__)
+
+#: Every table of the house, in the order of creation.
+METADATA: Sequence[MetaData] = (
+    tables.metadata,
+    auth_tables.metadata,
+    provider_tables.metadata,
+    transfer_tables.metadata,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """Everything that runs in one process."""
+
+    settings: Settings
+    database: SqlDatabase
+    installation: Installation
+    auth: AuthService
+    flows: Flows
+    runs: Runs
+    collections: Collections
+    actions: Actions
+    directory: ActionDirectory
+    advance: Advance
+    worker: Worker
+    background: Background
+    web: Flask
+    lock: FileLock | None
+
+    def start(self) -> None:
+        """Begin advancing runs and actions."""
+        self.background.start()
+        self.worker.start()
+
+    def close(self, *, started: bool = True) -> None:
+        """Finish what is in hand, give the rest back to the queue, close the database."""
+        if started:
+            self.worker.stop()
+            self.background.stop()
+        self.database.dispose()
+        if self.lock is not None:
+            self.lock.release()
+
+
+def build(settings: Settings, clock: Clock | None = None) -> House:
+    """Open (on first use: make) the installation and wire everything on it.
+
+    Raises:
+        DatabaseInUse: another engine owns the SQLite file.
+        SchemaTooNew: the database was written by a newer version.
+        PermissionError: files of secrets may be read by others.
+    """
+    clock = clock or SystemClock()
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = _own_database(settings)
+    try:
+        return _build(settings, clock, lock)
+    except BaseException:
+        if lock is not None:
+            lock.release()
+        raise
+
+
+def _build(settings: Settings, clock: Clock, lock: FileLock | None) -> House:
+    db = SqlDatabase(settings.database_url)
+    migrate(db, METADATA)
+    installation = ensure_installation(db, clock, settings.data_dir)
+    with db.begin() as tx:
+        namespace = open_installation(tx, now=to_us(clock.now()))
+    collections = Collections(db, clock)
+    auth = _auth(settings, db, clock, installation)
+    delegation = Delegation(auth)
+    bell = _Bell()
+    actions = _actions(settings, db, clock, collections, bell)
+    directory = _directory(settings, clock, actions, delegation)
+    delegation.scope_of = directory.scope_of
+    advance = _advance(settings, clock, namespace, directory, bell)
+    worker = Worker(
+        db=db,
+        clock=clock,
+        advance=advance,
+        directory=directory,
+        caller_of=delegation.caller_of,
+        settings=WorkerSettings(lease_s=settings.lease_s, batch=settings.batch),
+    )
+    bell.worker = worker
+    flows = Flows(
+        database=db,
+        clock=clock,
+        base_url=f"{settings.base_url}/flows",
+        scope_of=directory.scope_of,
+        dialect=DIALECTS[settings.dialect],
+        allow_http=settings.allow_http_actions or bool(settings.allowed_hosts),
+    )
+    runs = Runs(database=db, clock=clock, advance=advance)
+    background = Background(actions)
+    return House(
+        settings=settings,
+        database=db,
+        installation=installation,
+        auth=auth,
+        flows=flows,
+        runs=runs,
+        collections=collections,
+        actions=actions,
+        directory=directory,
+        advance=advance,
+        worker=worker,
+        background=background,
+        web=_web(settings, flows, runs, auth, actions),
+        lock=lock,
+    )
+
+
+class _Bell:
+    """Rings for the worker, which is made after those who ring."""
+
+    worker: Worker | None = None
+
+    def notify(self) -> None:
+        if self.worker is not None:
+            self.worker.notify()
+
+    def wake(self, waiter: str) -> None:
+        if self.worker is not None:
+            self.worker.wake(waiter)
+
+
+def _own_database(settings: Settings) -> FileLock | None:
+    if not settings.is_sqlite:
+        return None
+    file = make_url(settings.database_url).database
+    if not file or file == ":memory:":
+        return None
+    lock = FileLock(Path(f"{file}.lock"))
+    lock.acquire()
+    return lock
+
+
+def _auth(settings: Settings, db: SqlDatabase, clock: Clock, installation: Installation) -> AuthService:
+    def flow_exists(flow_id: str) -> bool:
+        with db.read() as tx:
+            found = select(tables.flows.c.flow_no).where(
+                tables.flows.c.flow_id == flow_id, tables.flows.c.deleted_at.is_(None)
+            )
+            return tx.execute(found).first() is not None
+
+    def collection_exists(collection_id: str) -> bool:
+        table = transfer_tables.collections
+        with db.read() as tx:
+            return (
+                tx.execute(select(table.c.collection_id).where(table.c.collection_id == collection_id)).first()
+                is not None
+            )
+
+    return AuthService(
+        db,
+        clock,
+        keys=installation.keys,
+        settings=AuthSettings(
+            public_url=f"{settings.base_url}/auth", access_token_life=timedelta(seconds=settings.token_life_s)
+        ),
+        book=ScopeBook(flow_exists=flow_exists, collection_exists=collection_exists),
+    )
+
+
+def _actions(settings: Settings, db: SqlDatabase, clock: Clock, collections: Collections, bell: _Bell) -> Actions:
+    discovered = registry.discover()
+    offered = [*registry.built_in(evaluate=_evaluate), *transfer_providers(collections), *discovered.providers]
+    return Actions(
+        db,
+        clock,
+        registry.by_path(offered),
+        check_body=check_input,
+        wake=bell.wake,
+        lease=timedelta(seconds=settings.lease_s),
+    )
+
+
+def _evaluate(expression: str, arguments: Mapping[str, Json]) -> Json:
+    try:
+        return evaluate_with(expression, arguments)
+    except (EvaluationError, ExpressionSyntaxError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _directory(settings: Settings, clock: Clock, actions: Actions, delegation: Delegation) -> ActionDirectory:
+    policy = AddressPolicy(
+        allowed=tuple(Allowed.parse(entry) for entry in settings.allowed_hosts),
+        plain_http=settings.allow_http_actions,
+        own_ports=frozenset({settings.port}),
+    )
+    http = GuardedHttp(policy)
+    own = {f"http://{name}:{settings.port}" for name in ("127.0.0.1", "localhost")} | {settings.base_url}
+    extra = load_aliases(settings.alias_file) if settings.alias_file else {}
+    return ActionDirectory(
+        LocalActionClient(actions),
+        HttpActionClient(http, delegation.token_for, clock),
+        aliases=Aliases(HOSTED_ALIASES, own_aliases(own), extra),
+        known={path: provider.description for path, provider in actions.providers.items()},
+        http=http,
+    )
+
+
+def _advance(
+    settings: Settings, clock: Clock, namespace: uuid.UUID, directory: ActionDirectory, bell: _Bell
+) -> Advance:
+    def releases(url: str) -> bool:
+        return settings.release_remote_actions and not directory.is_local(url)
+
+    return Advance(
+        namespace=namespace,
+        dialect=DIALECTS[settings.dialect],
+        clock=clock,
+        releases=releases,
+        notify=bell.notify,
+    )
+
+
+def _web(settings: Settings, flows: Flows, runs: Runs, auth: AuthService, actions: Actions) -> Flask:
+    app = Flask("flows_engine", static_folder=None)
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it
+    app.register_blueprint(auth_blueprint(auth), url_prefix="/auth")
+    app.register_blueprint(flows_blueprint(flows, runs, auth))
+    app.register_blueprint(providers_blueprint(actions, auth), url_prefix="/actions")
+    services = {name: f"{settings.base_url}/{name}/" for name in ("auth", "flows", "actions")}
+    services["api documentation"] = f"{settings.base_url}/flows/docs/"
+    front.install(
+        app,
+        hosts=front.allowed_hosts(settings.base_url, settings.host, settings.port),
+        services=services,
+        is_ready=lambda: None,
+    )
+    return app
