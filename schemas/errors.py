@@ -7,7 +7,7 @@ interpreter (``flows_engine.asl.run.StateError``). Our own fault is any other ex
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -94,16 +94,14 @@ class Unprocessable(ServiceError):
         super().__init__(422, code, problems, message=f"{count} validation error{plural} in {where}. {listed}")
 
 
-@dataclass(frozen=True, slots=True)
 class InvalidJson(Exception):
     """Text that is not acceptable JSON: ``code`` (``BAD_JSON``, ``DUPLICATE_KEY``, ...), a sentence, the HTTP status."""
 
-    code: str
-    detail: str
-    status: int = field(default=400)
-
-    def __str__(self) -> str:
-        return self.detail
+    def __init__(self, code: str, detail: str, status: int = 400) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.status = status
 
 
 def _json_path(loc: Sequence[str | int]) -> str:

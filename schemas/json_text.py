@@ -78,9 +78,7 @@ def _decode(raw: bytes | str, what: str) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InvalidJson(
-            "BAD_JSON", f"{what} is not UTF-8 text: byte {error.start} cannot be decoded", 415
-        ) from error
+        raise InvalidJson("BAD_JSON", f"{what} is not UTF-8 text: byte {error.start} cannot be decoded", 415) from error
 
 
 def _check_depth(text: str, what: str) -> None:
@@ -141,7 +139,9 @@ def _check_text(value: Json, path: str) -> None:
                 if isinstance(child, str | dict | list):
                     stack.append((child, f"{here}.{key}"))
         elif isinstance(item, list):
-            stack.extend((child, f"{here}[{i}]") for i, child in enumerate(item) if isinstance(child, str | dict | list))
+            stack.extend(
+                (child, f"{here}[{i}]") for i, child in enumerate(item) if isinstance(child, str | dict | list)
+            )
 
 
 def _check_string(text: str, path: str) -> None:
@@ -150,6 +150,8 @@ def _check_string(text: str, path: str) -> None:
     if "\0" in text:
         raise InvalidJson("BAD_TEXT", f"the text at {path} holds a NUL character", 422)
     if len(text) > MAX_TEXT_CHARS:
-        raise InvalidJson("TOO_LARGE", f"the text at {path} has {len(text)} characters; the limit is {MAX_TEXT_CHARS}", 422)
+        raise InvalidJson(
+            "TOO_LARGE", f"the text at {path} has {len(text)} characters; the limit is {MAX_TEXT_CHARS}", 422
+        )
     if any("\ud800" <= char <= "\udfff" for char in text):
         raise InvalidJson("BAD_TEXT", f"the text at {path} holds a lone surrogate, which is not a character", 422)

@@ -295,7 +295,13 @@ class _Turn:
         return output if state.output_path.text == "$" else state.output_path.read(replace(scope, document=output))
 
     def _check_size(self, state: State, output: Json) -> None:
-        size, limit = size_bytes(output), self.definition.dialect.max_state_bytes
+        limit = self.definition.dialect.max_state_bytes
+        try:
+            size = size_bytes(output)
+        except TypeError as error:  # how the JSON writer says that it is nested more than 254 levels deep
+            raise EvaluationError(
+                f"the run's data after state {state.name!r} would be nested too deeply", "States.DataLimitExceeded"
+            ) from error
         if size <= limit:
             return
         largest = ""
