@@ -68,7 +68,6 @@ class Delegation:
         if run_as == "User":
             return self._caller(owner)
         if run_as == "Flow":
-            self._auth.ensure_flow_identity(flow_id, flow_id)
             return self._caller(flow_id)
         raise LookupError(f"the run has no token for the role {run_as!r} that this state names in RunAs")
 

@@ -170,7 +170,7 @@ def save_metadata(tx: Connection, run_no: int, *, label: str | None, document: J
 
 
 def log_page(tx: Connection, run_no: int, *, limit: int, reverse: bool, after: int | None) -> list[tuple[int, Json]]:
-    """Up to ``limit`` log entries with their sequence numbers, oldest first or newest first, beyond number ``after``."""
+    """Up to ``limit`` log entries with their sequence numbers, oldest or newest first, beyond number ``after``."""
     steps = run_steps.c
     query = select(steps.first_seq, steps.entries).where(steps.run_no == run_no, steps.entry_count > 0)
     if after is not None:
@@ -227,7 +227,7 @@ def _visible(wanted: RunFilter) -> ColumnElement[bool]:
 
 
 def _within(column: ColumnElement[Any], interval: Interval) -> ColumnElement[bool]:
-    bounds = [column.is_not(None)]
+    bounds: list[ColumnElement[bool]] = [column.is_not(None)]
     if interval.start is not None:
         bounds.append(column >= to_us(interval.start))
     if interval.end is not None:

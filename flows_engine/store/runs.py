@@ -25,6 +25,20 @@ _COLUMNS = (
 )
 
 
+_SAVE = (
+    update(runs)
+    .where(runs.c.run_no == bindparam("number"), runs.c.step_no == bindparam("expected"))
+    .values(
+        step_no=bindparam("new_step"),
+        log_seq=bindparam("new_seq"),
+        status=bindparam("new_status"),
+        state=bindparam("new_state"),
+        completion_time=bindparam("completed"),
+    )
+)
+_SAVE_WITH_DETAILS = _SAVE.values(details=bindparam("new_details"))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRow:
     """A locked run without its state (read with ``load_states`` where it is not in memory)."""
@@ -102,26 +116,14 @@ def save(tx: Connection, saved: Sequence[SavedRun]) -> None:
     Raises:
         RunMoved: a run no longer had the step number it was read with.
     """
-    with_details = [one for one in saved if one.details is not None]
-    without = [one for one in saved if one.details is None]
-    for group, extra in ((with_details, {"details": bindparam("new_details")}), (without, {})):
-        if not group:
-            continue
-        statement = (
-            update(runs)
-            .where(runs.c.run_no == bindparam("number"), runs.c.step_no == bindparam("expected"))
-            .values(
-                step_no=bindparam("new_step"),
-                log_seq=bindparam("new_seq"),
-                status=bindparam("new_status"),
-                state=bindparam("new_state"),
-                completion_time=bindparam("completed"),
-                **extra,
-            )
-        )
-        written = tx.execute(statement, [_save_row(one) for one in group]).rowcount
-        if written not in (-1, len(group)):
-            raise RunMoved(f"{len(group) - written} of {len(group)} runs were changed by somebody else")
+    for statement, group in (
+        (_SAVE_WITH_DETAILS, [one for one in saved if one.details is not None]),
+        (_SAVE, [one for one in saved if one.details is None]),
+    ):
+        if group:
+            written = tx.execute(statement, [_save_row(one) for one in group]).rowcount
+            if written not in (-1, len(group)):
+                raise RunMoved(f"{len(group) - written} of {len(group)} runs were changed by somebody else")
 
 
 def append(tx: Connection, steps: Sequence[StepRow]) -> None:
@@ -154,11 +156,16 @@ def add(tx: Connection, values: Json, roles: Iterable[tuple[str, str]]) -> int:
 
 
 def remove(tx: Connection, run: RunRow) -> None:
-    """Delete a run with its log, roles and whatever work is left."""
+    """Delete a run with its log, roles and whatever work is left. Its idempotency keys stay until their time is over:
+    a late repeat of the request must not start another run."""
     for table in (run_steps, run_roles, work):
         tx.execute(delete(table).where(table.c.run_no == run.run_no))
-    tx.execute(delete(idempotency_keys).where(idempotency_keys.c.run_id == run.run_id))
     tx.execute(delete(runs).where(runs.c.run_no == run.run_no))
+
+
+def purge_idempotency_keys(tx: Connection, *, now: int) -> int:
+    """Forget keys whose time is over; returns how many."""
+    return tx.execute(delete(idempotency_keys).where(idempotency_keys.c.expires_at < now)).rowcount
 
 
 def events_of(tx: Connection, run_no: int) -> list[Json]:

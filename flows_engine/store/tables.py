@@ -110,6 +110,7 @@ runs = Table(
     Index("ix_runs_flow", "flow_id", "start_time"),
     Index("ix_runs_start", "start_time", "run_no"),
     Index("ix_runs_status", "status", "start_time"),
+    Index("ix_runs_owner", "run_owner", "status"),
 )
 
 #: Who has which role on a run: run_owner, run_manager, run_monitor. Flow-level roles are read from flow_roles.

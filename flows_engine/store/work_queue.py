@@ -41,6 +41,22 @@ _COLUMNS = (
     work.c.last_error,
 )
 
+_POSTPONE = (
+    update(work)
+    .where(
+        work.c.work_no == bindparam("number"),
+        work.c.fence == bindparam("held"),
+        work.c.owner == bindparam("holder"),
+    )
+    .values(
+        owner=None,
+        due=bindparam("later"),
+        tries=0,
+        attempts=bindparam("failed"),
+        last_error=bindparam("why"),
+    )
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewWork:
@@ -163,23 +179,13 @@ def postpone(tx: Connection, *, owner: str, items: Sequence[Postponed]) -> None:
     """Give items back, due later. Claims so far no longer count as tries: the call was made and answered."""
     if not items:
         return
-    statement = (
-        update(work)
-        .where(work.c.work_no == bindparam("number"), work.c.fence == bindparam("held"), work.c.owner == owner)
-        .values(
-            owner=None,
-            due=bindparam("later"),
-            tries=0,
-            attempts=bindparam("failed"),
-            last_error=bindparam("why"),
-        )
-    )
     tx.execute(
-        statement,
+        _POSTPONE,
         [
             {
                 "number": one.item.work_no,
                 "held": one.item.fence,
+                "holder": owner,
                 "later": one.due,
                 "failed": one.attempts,
                 "why": one.last_error,
