@@ -55,7 +55,6 @@ def _house(database: str) -> Iterator[House]:
     with tempfile.TemporaryDirectory(prefix="flows-bench-") as folder:
         url = server.new_database() if server else None
         house = build(load(data_dir=folder, database_url=url, port=free_port(), environ={}))
-        house.start()
         try:
             yield house
         finally:

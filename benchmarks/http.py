@@ -13,16 +13,17 @@ from waitress.server import create_server
 from flows_engine.app import House
 from schemas.json_text import loads
 
-from .engine import ACTIONS
+from .engine import IDLE
 
 FLOWS_ALL = "https://auth.globus.org/scopes/eec9b274-0c81-4334-bdc2-54e90e689b9a/all"
 
 
 def measure(house: House) -> dict[str, float]:
-    server = create_server(house.web, host="127.0.0.1", port=0, threads=16)
+    house.start()
+    server = create_server(house.web, host="127.0.0.1", port=house.settings.port, threads=16)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    base = f"http://127.0.0.1:{server.effective_port}"
+    base = house.settings.base_url
     try:
         figures = _figures(house, base)
     finally:
@@ -36,7 +37,7 @@ def _figures(house: House, base: str) -> dict[str, float]:
     client = loads(house.installation.client_file.read_bytes())
     credentials = (client["client_id"], client["client_secret"])
     session = _session(base, credentials, FLOWS_ALL)
-    body = {"title": "actions", "definition": ACTIONS, "input_schema": {}}
+    body = {"title": "idle", "definition": IDLE, "input_schema": {}}
     flow = session.post(f"{base}/flows/flows", json=body).json()
     starter = _session(base, credentials, flow["globus_auth_scope"])
     url = f"{base}/flows/flows/{flow['id']}/run"

@@ -5,7 +5,7 @@ Nothing starts by itself: ``House.start`` begins the background work, ``House.cl
 
 from __future__ import annotations
 
-import logging
+import gc
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,6 +41,7 @@ from flows_engine.auth import tables as auth_tables
 from flows_engine.auth.bootstrap import Installation, ensure_installation
 from flows_engine.auth.scopes import ScopeBook
 from flows_engine.auth.service import AuthService, AuthSettings
+from flows_engine.chores import Chores
 from flows_engine.clock import SystemClock
 from flows_engine.engine.advance import Advance
 from flows_engine.engine.delegation import Delegation
@@ -52,12 +53,11 @@ from flows_engine.store.db import SqlDatabase
 from flows_engine.store.installation import open_installation
 from flows_engine.store.lock import FileLock
 from flows_engine.store.migrate import migrate
+from flows_engine.store.runs import purge_idempotency_keys
 from flows_engine.worker import Worker, WorkerSettings
 from schemas.json_text import Json
 from schemas.ports import Clock
 from schemas.times import to_us
-
-log = logging.getLogger(__name__)
 
 #: Every table of the house, in the order of creation.
 METADATA: Sequence[MetaData] = (
@@ -84,17 +84,23 @@ class House:
     advance: Advance
     worker: Worker
     background: Background
+    chores: Chores
     web: Flask
     lock: FileLock | None
 
     def start(self) -> None:
         """Begin advancing runs and actions."""
+        # What was made so far lives as long as the process: the garbage collector need not look at it again.
+        gc.collect()
+        gc.freeze()
         self.background.start()
         self.worker.start()
+        self.chores.start()
 
     def close(self, *, started: bool = True) -> None:
         """Finish what is in hand, give the rest back to the queue, close the database."""
         if started:
+            self.chores.stop()
             self.worker.stop()
             self.background.stop()
         self.database.dispose()
@@ -128,10 +134,10 @@ def _build(settings: Settings, clock: Clock, lock: FileLock | None) -> House:
     with db.begin() as tx:
         namespace = open_installation(tx, now=to_us(clock.now()))
     collections = Collections(db, clock)
-    auth = _auth(settings, db, clock, installation)
-    delegation = Delegation(auth)
     bell = _Bell()
     actions = _actions(settings, db, clock, collections, bell)
+    auth = _auth(settings, db, clock, installation, actions)
+    delegation = Delegation(auth)
     directory = _directory(settings, clock, actions, delegation)
     delegation.scope_of = directory.scope_of
     advance = _advance(settings, clock, namespace, directory, bell)
@@ -167,9 +173,15 @@ def _build(settings: Settings, clock: Clock, lock: FileLock | None) -> House:
         advance=advance,
         worker=worker,
         background=background,
+        chores=Chores({"purge tokens": auth.purge_expired, "purge idempotency keys": lambda: _purge_keys(db, clock)}),
         web=_web(settings, flows, runs, auth, actions),
         lock=lock,
     )
+
+
+def _purge_keys(db: SqlDatabase, clock: Clock) -> None:
+    with db.begin() as tx:
+        purge_idempotency_keys(tx, now=to_us(clock.now()))
 
 
 class _Bell:
@@ -197,7 +209,9 @@ def _own_database(settings: Settings) -> FileLock | None:
     return lock
 
 
-def _auth(settings: Settings, db: SqlDatabase, clock: Clock, installation: Installation) -> AuthService:
+def _auth(
+    settings: Settings, db: SqlDatabase, clock: Clock, installation: Installation, actions: Actions
+) -> AuthService:
     def flow_exists(flow_id: str) -> bool:
         with db.read() as tx:
             found = select(tables.flows.c.flow_no).where(
@@ -213,6 +227,7 @@ def _auth(settings: Settings, db: SqlDatabase, clock: Clock, installation: Insta
                 is not None
             )
 
+    descriptions = [provider.description for provider in actions.providers.values()]
     return AuthService(
         db,
         clock,
@@ -220,7 +235,11 @@ def _auth(settings: Settings, db: SqlDatabase, clock: Clock, installation: Insta
         settings=AuthSettings(
             public_url=f"{settings.base_url}/auth", access_token_life=timedelta(seconds=settings.token_life_s)
         ),
-        book=ScopeBook(flow_exists=flow_exists, collection_exists=collection_exists),
+        book=ScopeBook(
+            flow_exists=flow_exists,
+            collection_exists=collection_exists,
+            extra={one.scope: f"action_provider:{one.path}" for one in descriptions},
+        ),
     )
 
 

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from flows_engine.actions.answers import Answer, Errand, Gone, Refused, Reported, Unknown
@@ -223,15 +224,18 @@ class Worker:
             return []
         self._rounds += 1
         with self._db.begin() as tx:
-            lease = {"owner": self.owner, "now": now, "lease_until": self._lease_until(), "limit": limit}
             claimed: list[WorkItem] = []
             if self._rounds % _SUSPECT_EVERY:
-                claimed = work_queue.claim(tx, **lease)
+                claimed = self._claim_some(tx, now, limit)
             if not claimed:
-                claimed = work_queue.claim(tx, **lease, suspects=True) or work_queue.claim(tx, **lease)
+                claimed = self._claim_some(tx, now, limit, suspects=True) or self._claim_some(tx, now, limit)
             crashpoint("claim.before_commit")
         crashpoint("claim.after_commit")
         return [item for item in claimed if not self._is_poison(item)]
+
+    def _claim_some(self, tx: Connection, now: int, limit: int, *, suspects: bool = False) -> list[WorkItem]:
+        lease_until = self._lease_until()
+        return work_queue.claim(tx, owner=self.owner, now=now, lease_until=lease_until, limit=limit, suspects=suspects)
 
     def _is_poison(self, item: WorkItem) -> bool:
         if item.tries <= self._settings.max_tries:
@@ -290,7 +294,7 @@ class Worker:
     def _call_remote(self, item: WorkItem) -> None:
         try:
             result = self._call(item)
-        except Exception as error:  # noqa: BLE001 - whatever a call does, the item must come back to the loop
+        except Exception as error:  # whatever a call does, the item must come back to the loop
             log.exception("a provider call failed in an unforeseen way", extra={"run_no": item.run_no})
             result = self._again(item, Unknown(f"the engine failed to make the call: {type(error).__name__}"))
         self._answers.put(result)

@@ -86,12 +86,12 @@ def _check_depth(text: str, what: str) -> None:
         return
     depth = 0
     for match in _BRACKETS.finditer(text):
-        token = match.group()
-        if token in "[{":
+        mark = match.group()
+        if mark in "[{":
             depth += 1
             if depth > MAX_DEPTH:
                 raise InvalidJson("TOO_DEEP", f"{what} is nested more than {MAX_DEPTH} levels deep")
-        elif token in "]}":
+        elif mark in "]}":
             depth -= 1
 
 

@@ -7,9 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from flows_engine.store.db import SqlDatabase
 from tests.postgres import PostgresMissing, PostgresServer
+
+# The same examples every time, so that a red build is red again; ``HYPOTHESIS_PROFILE=explore`` looks for new ones.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("explore", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 #: Set in CI alone: a real component that is missing is then a failure, not a skip.
 REQUIRE_REAL = os.environ.get("FLOWS_TESTS_REQUIRE_REAL") == "1"

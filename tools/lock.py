@@ -12,7 +12,7 @@ HEADER = "# Made by `make lock` from pyproject.toml. Installed with pip --requir
 
 def main() -> None:
     """Resolve with uv, which is needed for this alone and is installed on demand."""
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "uv"], check=True)  # noqa: S603 - fixed arguments
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "uv"], check=True)
     command = [
         sys.executable,
         "-m",

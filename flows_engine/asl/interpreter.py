@@ -201,7 +201,7 @@ class _Turn:
         if self.entered > MAX_ENTRIES:
             limit = f"the run has entered {MAX_ENTRIES} states, which is the limit; is there a loop without an end?"
             return self._fail(branch, state, StateError("RunHistoryLimit", limit))
-        self._outcome(branch, state, self._guarded(branch, state, lambda ctx: state.enter(ctx), entering=True))
+        return self._outcome(branch, state, self._guarded(branch, state, lambda ctx: state.enter(ctx), entering=True))
 
     def _guarded(
         self, branch: Branch, state: State, call: Callable[[Context], Outcome], *, entering: bool = False

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from flows_engine.actions.answers import Errand
 from flows_engine.auth.service import AuthService
+from flows_engine.policy import flow_scope
 from schemas.errors import ServiceError
 from schemas.principals import Caller
 
@@ -60,15 +61,16 @@ class Delegation:
         self.scope_of: Callable[[str], str] = lambda _url: ""
 
     def caller_of(self, run_as: str, owner: str, flow_id: str) -> Caller:
-        """Who acts: the owner for RunAs ``User``, the flow for ``Flow``.
+        """Who acts: the owner for RunAs ``User``, the flow for ``Flow``; its scopes are those that the owner consented
+        to beneath the scope of the flow.
 
         Raises:
             LookupError: for any other role, whose token the run does not have, or when the identity is closed.
         """
         if run_as == "User":
-            return self._caller(owner)
+            return self._caller(owner, flow_id)
         if run_as == "Flow":
-            return self._caller(flow_id)
+            return self._caller(flow_id, flow_id)
         raise LookupError(f"the run has no token for the role {run_as!r} that this state names in RunAs")
 
     def token_for(self, errand: Errand, *, fresh: bool = False) -> str:
@@ -83,9 +85,15 @@ class Delegation:
         key = (errand.caller.identity_id, scope, errand.url, errand.flow_id)
         return self._tokens.get(key, lambda: self._mint(errand, scope), fresh=fresh)
 
-    def _caller(self, identity_id: str) -> Caller:
+    def _caller(self, identity_id: str, flow_id: str) -> Caller:
+        def look_up() -> Caller:
+            granted = self._auth.granted_beneath(identity_id, flow_scope(flow_id))
+            return self._auth.caller_for_identity(identity_id, granted)
+
+        # A resumed action must see the consent that was given a moment ago.
+        key = (identity_id, flow_id, self._auth.consent_changes)
         try:
-            return self._callers.get(identity_id, lambda: self._auth.caller_for_identity(identity_id, ()))
+            return self._callers.get(key, look_up)
         except ServiceError as error:
             raise LookupError(str(error)) from error
 

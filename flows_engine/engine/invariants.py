@@ -38,7 +38,10 @@ def _log_is_one_line(tx: Connection, run_no: int, step_no: int, log_seq: int) ->
     statement = select(run_steps.c.step_no, run_steps.c.first_seq, run_steps.c.entry_count)
     for row in tx.execute(statement.where(run_steps.c.run_no == run_no).order_by(run_steps.c.step_no)):
         if (row.step_no, row.first_seq) != (expected_step, expected_seq):
-            yield f"run number {run_no}: step {row.step_no} entry {row.first_seq} where {expected_step}, {expected_seq} belong"
+            yield (
+                f"run number {run_no}: step {row.step_no} with entry {row.first_seq} stands where step {expected_step} "
+                f"with entry {expected_seq} belongs"
+            )
         expected_step, expected_seq = row.step_no + 1, row.first_seq + row.entry_count
     if (expected_step - 1, expected_seq - 1) != (step_no, log_seq):
         yield f"run number {run_no}: the log ends at step {expected_step - 1}, the row says {step_no}"

@@ -13,6 +13,7 @@ from hashlib import sha256
 
 from sqlalchemy import Connection
 
+from flows_engine.crashpoints import crashpoint
 from schemas.action import Status
 from schemas.errors import Problem, ServiceError, StateConflict
 from schemas.json_text import Json, dumps_sorted
@@ -75,6 +76,7 @@ class Runs:
             self._check_room(tx, caller)
             self._advance.start(tx, _new_run(run_id, now_flow, caller, request))
             document = self._show(tx, _existing(tx, run_id), caller)
+        crashpoint("start_run.after_commit")
         self._advance.announce()
         return Started(document=document, is_new=True)
 
@@ -154,6 +156,7 @@ class Runs:
             find_run(tx, run_id, caller, Permission.CANCEL, flow_id=flow_id, for_update=True)
             self._advance.cancel(tx, run_id)
             document = self._show(tx, _existing(tx, run_id), caller)
+        crashpoint("cancel.after_commit")
         self._advance.announce()
         return document
 
@@ -169,6 +172,7 @@ class Runs:
             require_permission(roles, row, Permission.RESUME)
             self._advance.resume(tx, run_id)
             document = self._show(tx, _existing(tx, run_id), caller)
+        crashpoint("resume.after_commit")
         self._advance.announce()
         return document
 

@@ -210,7 +210,6 @@ def test_a_flow_is_an_action_provider(service: FlowsService) -> None:
     assert service.call(ANNE, "GET", f"{path}/status", scopes=scopes).status_code == 404
 
 
-@pytest.mark.xfail(reason="releasing a run forgets the keys that started it", strict=True)
 def test_a_request_id_whose_run_was_released_does_not_start_another(service: FlowsService) -> None:
     flow = service.create(ANNE, PASS)
     body = {"request_id": "r-1", "body": {}}

@@ -35,7 +35,7 @@ def _drive(world: World, shape: Shape, point: str | None) -> str | None:
         world.round()
         world.clock.advance(50)
         world.cancel(run_id)
-        if not world.run(run_id)["status"] == "FAILED":
+        if world.run(run_id)["status"] != "FAILED":
             world.cancel(run_id)  # the first request died before its commit; its sender would ask again
     world.settle()
     return run_id

@@ -48,5 +48,5 @@ def test_every_world_comes_to_rest_as_it_must(seed: int) -> None:
         elif shape.actions is not None:
             assert world.run(run_id)["status"] == shape.status, (name, world.run(run_id))
             assert len(mine) == shape.actions, name
-    assert set(entry.run_id for entry in world.providers.ledger.values()) <= set(started)
+    assert {entry.run_id for entry in world.providers.ledger.values()} <= set(started)
     world.check()

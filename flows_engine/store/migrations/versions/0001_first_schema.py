@@ -123,6 +123,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("runs", schema=None) as batch_op:
         batch_op.create_index("ix_runs_flow", ["flow_id", "start_time"], unique=False)
+        batch_op.create_index("ix_runs_owner", ["run_owner", "status"], unique=False)
         batch_op.create_index("ix_runs_start", ["start_time", "run_no"], unique=False)
         batch_op.create_index("ix_runs_status", ["status", "start_time"], unique=False)
 
@@ -435,6 +436,7 @@ def downgrade() -> None:
     with op.batch_alter_table("runs", schema=None) as batch_op:
         batch_op.drop_index("ix_runs_status")
         batch_op.drop_index("ix_runs_start")
+        batch_op.drop_index("ix_runs_owner")
         batch_op.drop_index("ix_runs_flow")
 
     op.drop_table("runs")
