@@ -37,7 +37,7 @@ bench: setup
 	$(BIN)/python -m benchmarks $(ONLY)
 
 docs: setup
-	$(BIN)/python tools/build_docs.py
+	$(BIN)/mkdocs build --strict --quiet
 
 lock: setup
 	$(BIN)/python tools/lock.py

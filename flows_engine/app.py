@@ -47,6 +47,7 @@ from flows_engine.engine.advance import Advance
 from flows_engine.engine.delegation import Delegation
 from flows_engine.engine.flows import Flows
 from flows_engine.engine.runs import Runs
+from flows_engine.engine.subflows import FlowActionClient
 from flows_engine.settings import Settings
 from flows_engine.store import tables
 from flows_engine.store.db import SqlDatabase
@@ -159,6 +160,7 @@ def _build(settings: Settings, clock: Clock, lock: FileLock | None) -> House:
         allow_http=settings.allow_http_actions or bool(settings.allowed_hosts),
     )
     runs = Runs(database=db, clock=clock, advance=advance)
+    directory.flows = FlowActionClient(runs)
     background = Background(actions)
     return House(
         settings=settings,

@@ -1,0 +1,1 @@
+"""How action providers are called: built-in ones in-process, others over guarded HTTP. The same five requests."""

@@ -14,6 +14,9 @@ from pathlib import Path
 
 from .addresses import parse_target
 
+#: First part of the path of a flow that is used as an action: ``flows/<flow id>``.
+FLOWS = "flows"
+
 #: Published flows use all of these hosts (Globus docs, "Hosted action providers", and public flow definitions).
 HOSTED_ALIASES: Mapping[str, str] = {
     "https://actions.globus.org": "",
@@ -26,6 +29,8 @@ HOSTED_ALIASES: Mapping[str, str] = {
     "https://compute.actions.globus.org/fxap": "compute",
     "https://compute.actions.globus.org/v2": "compute",
     "https://automate.funcx.org": "compute",
+    "https://flows.globus.org/flows": FLOWS,
+    "https://flows.automate.globus.org/flows": FLOWS,
 }
 
 _TRANSFER_SCOPE = "urn:globus:auth:scope:transfer.api.globus.org:all"
@@ -74,8 +79,9 @@ class Aliases:
 
 
 def own_aliases(base_urls: Iterable[str]) -> dict[str, str]:
-    """This server's providers are at ``{base_url}/actions/{path}``."""
-    return {f"{base.rstrip('/')}/actions": "" for base in base_urls}
+    """This server's providers are at ``{base_url}/actions/{path}``, its flows at ``{base_url}/flows/flows/{id}``."""
+    bases = [base.rstrip("/") for base in base_urls]
+    return {f"{base}/actions": "" for base in bases} | {f"{base}/flows/flows": FLOWS for base in bases}
 
 
 def load_aliases(file: Path) -> dict[str, str]:

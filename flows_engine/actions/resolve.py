@@ -10,13 +10,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from action_providers.provider import Description
+from flows_engine.asl.narration import flow_scope
 from schemas.errors import InvalidJson, ServiceError
 from schemas.json_text import loads
+from schemas.principals import normal_uuid
 
-from .aliases import Aliases, hosted_scope
+from .aliases import FLOWS, Aliases, hosted_scope
 from .answers import ActionClient, Answer, Errand, Refused
 from .guarded_http import Failing, GuardedHttp, HttpAnswer, NoAnswerError
 from .local import LocalActionClient, Order
@@ -42,8 +44,19 @@ class Missing:
     path: str
 
 
+@dataclass(frozen=True, slots=True)
+class OwnFlow:
+    """A flow of this server, used as an action."""
+
+    flow_id: str
+
+
+Place: TypeAlias = BuiltIn | Remote | Missing | OwnFlow
+
+
 class ActionDirectory:
-    """See ``answers.ActionClient`` for the contract. ``known`` are the built-in providers by path."""
+    """See ``answers.ActionClient`` for the contract. ``known`` are the built-in providers by path; ``flows`` carries out
+    flows that are used as actions, and is set once there is one."""
 
     def __init__(
         self,
@@ -59,9 +72,10 @@ class ActionDirectory:
         self._aliases = aliases
         self._known = known
         self._http = http
+        self.flows: ActionClient | None = None
         self._place = lru_cache(maxsize=4096)(self._find)
 
-    def place(self, url: str) -> BuiltIn | Remote | Missing:
+    def place(self, url: str) -> Place:
         """Who answers for ``url``.
 
         Raises:
@@ -71,7 +85,7 @@ class ActionDirectory:
 
     def is_local(self, url: str) -> bool:
         try:
-            return isinstance(self.place(url), BuiltIn)
+            return isinstance(self.place(url), BuiltIn | OwnFlow)
         except ValueError:
             return False
 
@@ -89,6 +103,8 @@ class ActionDirectory:
         match place:
             case BuiltIn(description):
                 return description.scope
+            case OwnFlow(flow_id):
+                return flow_scope(flow_id)
             case Missing(path):
                 return hosted_scope(path)
             case Remote(destination):
@@ -129,12 +145,15 @@ class ActionDirectory:
         client, errand = self._directed(errand)
         return client if isinstance(client, Refused) else client.release(errand, action_id)
 
-    def _find(self, url: str) -> BuiltIn | Remote | Missing:
+    def _find(self, url: str) -> Place:
         stands_for = self._aliases.replaced(url)
         if stands_for is None:
             return Remote(url)
         if "://" in stands_for:
             return Remote(stands_for)
+        kind, _, identifier = stands_for.partition("/")
+        if kind == FLOWS and (flow_id := normal_uuid(identifier)):
+            return OwnFlow(flow_id)
         description = self._known.get(stands_for)
         return Missing(stands_for) if description is None else BuiltIn(description)
 
@@ -147,6 +166,10 @@ class ActionDirectory:
         match place:
             case BuiltIn(description):
                 return self._local, replace(errand, url=description.path, scope=description.scope)
+            case OwnFlow(flow_id) if self.flows is not None:
+                return self.flows, replace(errand, url=flow_id)
+            case OwnFlow(flow_id):
+                return self._absent(errand.url, f"{FLOWS}/{flow_id}"), errand
             case Missing(path):
                 return self._absent(errand.url, path), errand
             case Remote(destination):

@@ -1,0 +1,29 @@
+"""The engine of this machine's data directory, wherever it runs: a server that is up, or this very process.
+
+``open_client()`` gives an SDK client for it, ``open_operator()`` the operator's door. One client code serves both:
+without a server its requests go to the web application in this process. Nothing here decides about flows.
+"""
+
+from .server_file import RunningServer, ServerFile, find_server
+from .session import (
+    NoCredentialsError,
+    Session,
+    credentials,
+    install_operator,
+    open_client,
+    open_operator,
+    open_session,
+)
+
+__all__ = [
+    "NoCredentialsError",
+    "RunningServer",
+    "ServerFile",
+    "Session",
+    "credentials",
+    "find_server",
+    "install_operator",
+    "open_client",
+    "open_operator",
+    "open_session",
+]
