@@ -37,6 +37,7 @@ from flows_engine.asl.dialects import DIALECTS
 from flows_engine.asl.errors import EvaluationError, ExpressionSyntaxError
 from flows_engine.asl.expression import evaluate_with
 from flows_engine.asl.input_schema import check_input
+from flows_engine.auth import identities
 from flows_engine.auth import tables as auth_tables
 from flows_engine.auth.bootstrap import Installation, ensure_installation
 from flows_engine.auth.scopes import ScopeBook
@@ -51,6 +52,7 @@ from flows_engine.engine.subflows import FlowActionClient
 from flows_engine.settings import Settings
 from flows_engine.store import tables
 from flows_engine.store.db import SqlDatabase
+from flows_engine.store.doorbell import Doorbell
 from flows_engine.store.installation import open_installation
 from flows_engine.store.lock import FileLock
 from flows_engine.store.migrate import migrate
@@ -86,6 +88,7 @@ class House:
     worker: Worker
     background: Background
     chores: Chores
+    doorbell: Doorbell | None
     web: Flask
     lock: FileLock | None
 
@@ -97,10 +100,14 @@ class House:
         self.background.start()
         self.worker.start()
         self.chores.start()
+        if self.doorbell is not None:
+            self.doorbell.start()
 
     def close(self, *, started: bool = True) -> None:
         """Finish what is in hand, give the rest back to the queue, close the database."""
         if started:
+            if self.doorbell is not None:
+                self.doorbell.stop()
             self.chores.stop()
             self.worker.stop()
             self.background.stop()
@@ -148,9 +155,11 @@ def _build(settings: Settings, clock: Clock, lock: FileLock | None) -> House:
         advance=advance,
         directory=directory,
         caller_of=delegation.caller_of,
-        settings=WorkerSettings(lease_s=settings.lease_s, batch=settings.batch),
+        settings=WorkerSettings(lease_s=settings.lease_s, batch=settings.batch, poll_s=settings.poll_s),
     )
     bell.worker = worker
+    if db.dialect == "postgresql":
+        bell.doorbell = Doorbell(db.url, worker.notify)
     flows = Flows(
         database=db,
         clock=clock,
@@ -158,6 +167,7 @@ def _build(settings: Settings, clock: Clock, lock: FileLock | None) -> House:
         scope_of=directory.scope_of,
         dialect=DIALECTS[settings.dialect],
         allow_http=settings.allow_http_actions or bool(settings.allowed_hosts),
+        introduce=lambda tx, flow_id, title, now: identities.ensure_flow(tx, flow_id, title, now=now),
     )
     runs = Runs(database=db, clock=clock, advance=advance)
     directory.flows = FlowActionClient(runs)
@@ -176,6 +186,7 @@ def _build(settings: Settings, clock: Clock, lock: FileLock | None) -> House:
         worker=worker,
         background=background,
         chores=Chores({"purge tokens": auth.purge_expired, "purge idempotency keys": lambda: _purge_keys(db, clock)}),
+        doorbell=bell.doorbell,
         web=_web(settings, flows, runs, auth, actions),
         lock=lock,
     )
@@ -187,13 +198,16 @@ def _purge_keys(db: SqlDatabase, clock: Clock) -> None:
 
 
 class _Bell:
-    """Rings for the worker, which is made after those who ring."""
+    """Rings for the worker, which is made after those who ring, and for workers of other processes."""
 
     worker: Worker | None = None
+    doorbell: Doorbell | None = None
 
     def notify(self) -> None:
         if self.worker is not None:
             self.worker.notify()
+        if self.doorbell is not None:
+            self.doorbell.ring()
 
     def wake(self, waiter: str) -> None:
         if self.worker is not None:

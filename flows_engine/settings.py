@@ -28,6 +28,7 @@ class Settings:
     token_life_s: int = 172_800
     lease_s: float = 30.0
     batch: int = 200
+    poll_s: float = 1.0
     http_threads: int = 16
     release_remote_actions: bool = True
 
@@ -78,6 +79,7 @@ def load(
         alias_file=Path(alias_file) if alias_file else None,
         token_life_s=_integer(environ, "FLOWS_TOKEN_LIFE_S", 172_800, 1, 31_536_000),
         lease_s=_integer(environ, "FLOWS_LEASE_MS", 30_000, 100, 3_600_000) / 1000,
+        poll_s=_integer(environ, "FLOWS_POLL_MS", 1000, 1, 60_000) / 1000,
         batch=_integer(environ, "FLOWS_BATCH", 200, 1, 10_000),
         http_threads=_integer(environ, "FLOWS_HTTP_THREADS", 16, 1, 512),
         release_remote_actions=_boolean(environ, "FLOWS_RELEASE_REMOTE_ACTIONS", True),
