@@ -100,6 +100,20 @@ def granted_beneath(
     return list(tx.execute(query).scalars())
 
 
+def beneath(tx: Connection, identity_id: str, scope_name: str) -> frozenset[str]:
+    """Scopes the identity granted beneath a root consent to ``scope_name``, at any depth and by way of any client."""
+    own = consents.c.effective_identity == identity_id
+    root = select(consents.c.consent_no).where(own, consents.c.scope_name == scope_name, consents.c.parent_no == _ROOT)
+    parents = list(tx.execute(root).scalars())
+    found: set[str] = set()
+    while parents:
+        query = select(consents.c.consent_no, consents.c.scope_name).where(own, consents.c.parent_no.in_(parents))
+        rows = tx.execute(query).all()
+        found |= {row.scope_name for row in rows}
+        parents = [row.consent_no for row in rows]
+    return frozenset(found)
+
+
 def is_granted(tx: Connection, identity_id: str, path: Sequence[str]) -> bool:
     """Whether some client's consents lead along these scope names, from a root to the last one."""
     parents: list[int] = [_ROOT]

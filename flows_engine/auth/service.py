@@ -77,6 +77,7 @@ class AuthService:
         self._settings = settings
         self._groups_of = groups_of
         self._recent = RecentCallers(settings.cache_age)
+        self._consent_changes = 0
         self._resolver = ScopeResolver(db, book)
         self.clients = ClientRegistry(db, clock, keys=keys, resolver=self._resolver, forget_callers=self.forget_callers)
 
@@ -150,6 +151,7 @@ class AuthService:
             grants = consent_grants(forest, client.client_id, known)
             consents.record(tx, identity.identity_id, grants, now=self._clock.now())
             answers = self._issue_each(tx, identity.identity_id, client.client_id, servers)
+        self._consent_changes += 1
         signed_in = [one for one in answers if OPENID in one["scope"].split()]
         id_token = self._id_token(identity, client.client_id, signed_in[0]) if signed_in else None
         return documents.token_response(answers, id_token=id_token)
@@ -312,6 +314,16 @@ class AuthService:
         """Whether the identity granted these scopes, each beneath the one before, to any client."""
         with self._db.read() as tx:
             return consents.is_granted(tx, identity_id, path)
+
+    def granted_beneath(self, identity_id: str, scope: str) -> frozenset[str]:
+        """Scopes that the identity lets whoever acts for it with ``scope`` use in turn, at any depth."""
+        with self._db.read() as tx:
+            return consents.beneath(tx, identity_id, scope)
+
+    @property
+    def consent_changes(self) -> int:
+        """Goes up whenever this process recorded consents: what was read before may be out of date."""
+        return self._consent_changes
 
     # Discovery
 

@@ -61,8 +61,8 @@ class Delegation:
         self.scope_of: Callable[[str], str] = lambda _url: ""
 
     def caller_of(self, run_as: str, owner: str, flow_id: str) -> Caller:
-        """Who acts: the owner for RunAs ``User``, the flow for ``Flow``; its scopes are those that the owner consented
-        to beneath the scope of the flow.
+        """Who acts: the owner for RunAs ``User``, the flow for ``Flow``; with the scopes that they consented to beneath
+        the scope of the flow.
 
         Raises:
             LookupError: for any other role, whose token the run does not have, or when the identity is closed.

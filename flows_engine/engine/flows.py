@@ -47,7 +47,8 @@ _MAX_KEYWORD_CHARS = 1_024
 
 class Flows:
     """``scope_of(url)`` asks an action provider for its scope: it raises 409 SCOPE_RESOLUTION_FAILED when the provider
-    answers wrongly and returns "" when it cannot be reached. ``base_url`` is how others reach this service."""
+    answers wrongly and returns "" when it cannot be reached. ``base_url`` is how others reach this service.
+    ``introduce(tx, flow_id, title, now)`` makes the identity known that states with RunAs ``Flow`` act as."""
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class Flows:
         dialect: Dialect = UNION,
         allow_http: bool = False,
         limits: Limits | None = None,
+        introduce: Callable[[Connection, str, str, datetime], object] = lambda *_flow: None,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -66,6 +68,7 @@ class Flows:
         self._scope_of = scope_of
         self._dialect = dialect
         self._allow_http = allow_http
+        self._introduce = introduce
         self.limits = limits or Limits()
 
     def list(self, caller: Caller | None, arguments: Arguments) -> dict[str, Json]:
@@ -111,6 +114,7 @@ class Flows:
         with self._database.begin() as tx:
             row = replace(row, version_no=store.add_version(tx, flow_id, version, now))
             row = replace(row, flow_no=store.add_flow(tx, row))
+            self._introduce(tx, flow_id, title, now)
             return self._show(tx, row, version, caller)
 
     def get(self, caller: Caller | None, flow_id: str) -> dict[str, Json]:
@@ -161,6 +165,8 @@ class Flows:
                 document = row.document | {"scopes": scopes}
                 row = replace(row, version_no=store.add_version(tx, flow_id, version, now), document=document)
             store.save_flow(tx, row)
+            if title is not None:
+                self._introduce(tx, flow_id, title, now)
             return self._show(tx, row, version, caller)
 
     def delete(self, caller: Caller, flow_id: str) -> dict[str, Json]:

@@ -399,6 +399,18 @@ def test_nested_scopes_are_recorded_once_as_a_forest(auth: AuthService, client: 
     assert not auth.has_consent(client.client_id, [])
 
 
+def test_what_was_granted_beneath_a_scope_is_known_at_any_depth_and_nowhere_else(
+    auth: AuthService, client: Client
+) -> None:
+    before = auth.consent_changes
+    auth.client_credentials(client, f"{USER}[{TRANSFER}[*{DATA_ACCESS}]] {FLOWS_ALL} {TIMER}[{USER}]")
+
+    assert auth.granted_beneath(client.client_id, USER) == {TRANSFER, DATA_ACCESS}
+    assert auth.granted_beneath(client.client_id, TRANSFER) == frozenset(), "it was granted beneath the flow's alone"
+    assert auth.granted_beneath(FLOW_ID, USER) == frozenset()
+    assert auth.consent_changes > before
+
+
 def test_requests_at_the_same_moment_record_one_consent_each(auth: AuthService, client: Client) -> None:
     asked = [f"{TIMER}[{TRANSFER}] {TRANSFER}", f"{TRANSFER} {TIMER}[{TRANSFER}]"] * 4
     with ThreadPoolExecutor(len(asked)) as threads:
