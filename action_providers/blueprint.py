@@ -7,6 +7,7 @@ Views only translate; what may be done is decided in service.py.
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Callable
 
 from flask import Blueprint, Response, request
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 1_048_576
 
+#: Query parameters that could only be a credential.
+_CREDENTIALS = frozenset({"access_token", "bearer_token", "authorization", "token", "refresh_token", "client_secret"})
+
 _CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "GET, OPTIONS",
@@ -39,7 +43,7 @@ def create_blueprint(actions: Actions, authorizer: Authorizer, *, name: str = "a
     for path in sorted(actions.providers):
         _Views(actions, authorizer, path).add_to(blueprint)
     blueprint.add_url_rule(
-        "/<path:unknown>", "unknown", _unknown, methods=["GET", "POST", "DELETE"], provide_automatic_options=False
+        "/<path:unknown>", "stray", _unknown, methods=["GET", "POST", "DELETE"], provide_automatic_options=False
     )
     blueprint.register_error_handler(ActionError, _render_action_error)
     blueprint.register_error_handler(ServiceError, _render_service_error)
@@ -128,7 +132,7 @@ class _Views:
         return caller
 
     def _authenticated(self) -> Caller:
-        if "access_token" in request.args:
+        if not _CREDENTIALS.isdisjoint(name.lower() for name in request.args):
             raise bad_request("a token in the address ends up in logs: send it in the Authorization header")
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
         if kind.lower() != "bearer" or not token.strip():
@@ -166,7 +170,7 @@ def _json(document: Json, status: int = 200) -> Response:
 
 
 def _unknown(unknown: str) -> ResponseReturnValue:
-    raise ActionError(404, "ActionNotFound", f"no action provider has an operation at {unknown[:128]!r}")
+    raise ActionError(404, "ActionNotFound", f"no action provider takes {request.method} at {unknown[:128]!r}")
 
 
 def _render_action_error(error: ActionError) -> ResponseReturnValue:
@@ -190,5 +194,7 @@ def _render_bug(error: Exception) -> ResponseReturnValue:
     """Our own fault: the reason goes to the log, never to the caller."""
     if isinstance(error, HTTPException):
         return _render_action_error(bad_request(error.description or error.name, error.code or 400))
-    log.error("unexpected error in the action provider API", exc_info=error, extra={"path": request.path})
-    return _json({"code": "ActionProviderError", "description": "Internal Server Error"}, 500)
+    debug_id = str(uuid.uuid4())
+    extra = {"path": request.path, "debug_id": debug_id}
+    log.error("unexpected error in the action provider API", exc_info=error, extra=extra)
+    return _json({"code": "ActionProviderError", "description": "Internal Server Error", "debug_id": debug_id}, 500)

@@ -113,11 +113,11 @@ class Subject:
         return status
 
 
-class Broken(Exception):  # noqa: N818 - a finding of the kit, not an error of it
+class Broken(Exception):
     """The rule does not hold."""
 
 
-class Skipped(Exception):  # noqa: N818 - a finding of the kit, not an error of it
+class Skipped(Exception):
     """The rule cannot be tried here."""
 
 

@@ -96,7 +96,7 @@ class Work:
     report: Callable[[Mapping[str, Json]], None]
 
 
-class Stop(Exception):  # noqa: N818 - it is a signal, not an error
+class Stop(Exception):
     """The action is no longer ours to work on."""
 
 

@@ -22,11 +22,15 @@ MAX_DEPTH = 64
 MAX_KEY_CHARS = 256
 MAX_KEYS = 10_000
 MAX_TEXT_CHARS = 262_144
+#: How deep data may become that is built from documents; two documents fit into each other.
+MAX_DATA_DEPTH = 2 * MAX_DEPTH
+#: How deep ``dumps`` writes at all: no answer of this house is deeper.
+MAX_WRITTEN_DEPTH = 254
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{\]}]', re.DOTALL)
 
 
-def loads(raw: bytes | str, *, what: str = "the request body") -> Json:
+def loads(raw: bytes | str, *, what: str = "the request body", max_depth: int = MAX_DEPTH) -> Json:
     """Parse JSON text; a leading UTF-8 byte order mark is dropped.
 
     Raises:
@@ -35,7 +39,7 @@ def loads(raw: bytes | str, *, what: str = "the request body") -> Json:
     text = _decode(raw, what)
     if not text.strip():
         raise InvalidJson("BAD_JSON", f"{what} is empty: a JSON document is expected")
-    _check_depth(text, what)
+    _check_depth(text, what, max_depth)
     try:
         value = json.loads(
             text,
@@ -46,7 +50,8 @@ def loads(raw: bytes | str, *, what: str = "the request body") -> Json:
         )
     except json.JSONDecodeError as error:
         raise InvalidJson(
-            "BAD_JSON", f"{what} is not JSON: {error.msg} at line {error.lineno} column {error.colno}"
+            "BAD_JSON",
+            f"{what} is not JSON: {error.msg.removesuffix(' at')} at line {error.lineno} column {error.colno}",
         ) from error
     _check_text(value, "$")
     return value
@@ -72,6 +77,51 @@ def size_bytes(value: Json) -> int:
     return len(orjson.dumps(value))
 
 
+def data_size_bytes(value: Json) -> int | None:
+    """Size of a run's data; None when it is nested more than ``MAX_DATA_DEPTH`` levels deep."""
+    try:
+        raw = orjson.dumps(value)
+        if raw.count(b"{") + raw.count(b"[") > MAX_DATA_DEPTH:
+            orjson.dumps(_deepened(value))
+    except TypeError:
+        return None
+    return len(raw)
+
+
+def _deepened(value: Json) -> Json:
+    """The value so deep inside lists that the writer, which counts levels anyway, has as many left as are allowed."""
+    for _ in range(MAX_WRITTEN_DEPTH - MAX_DATA_DEPTH):
+        value = [value]
+    return value
+
+
+def is_excessive(value: Json, *, most_bytes: int, max_depth: int = MAX_DATA_DEPTH) -> bool:
+    """Whether a value is nested too deeply, or is surely larger than ``most_bytes`` as JSON.
+
+    A value made from paths may hold one large part a thousand times, which is cheap to hold and ruinous to write out:
+    this stops at the limit, before anything is written.
+    """
+    least_bytes = 0
+    level, depth = [value], 0
+    while level:
+        below: list[Json] = []
+        for item in level:
+            if isinstance(item, dict):
+                least_bytes += 1 + sum(map(len, item)) + 4 * len(item)
+                below.extend(item.values())
+            elif isinstance(item, list):
+                least_bytes += 1 + len(item)
+                below.extend(item)
+            else:
+                least_bytes += len(item) if isinstance(item, str) else 1
+            if least_bytes > most_bytes:
+                return True
+        if below and depth == max_depth:
+            return True
+        level, depth = below, depth + 1
+    return False
+
+
 def _decode(raw: bytes | str, what: str) -> str:
     if isinstance(raw, str):
         return raw.removeprefix("\ufeff")
@@ -81,16 +131,16 @@ def _decode(raw: bytes | str, what: str) -> str:
         raise InvalidJson("BAD_JSON", f"{what} is not UTF-8 text: byte {error.start} cannot be decoded", 415) from error
 
 
-def _check_depth(text: str, what: str) -> None:
-    if text.count("{") + text.count("[") <= MAX_DEPTH:
+def _check_depth(text: str, what: str, max_depth: int) -> None:
+    if text.count("{") + text.count("[") <= max_depth:
         return
     depth = 0
     for match in _BRACKETS.finditer(text):
         mark = match.group()
         if mark in "[{":
             depth += 1
-            if depth > MAX_DEPTH:
-                raise InvalidJson("TOO_DEEP", f"{what} is nested more than {MAX_DEPTH} levels deep")
+            if depth > max_depth:
+                raise InvalidJson("TOO_DEEP", f"{what} is nested more than {max_depth} levels deep")
         elif mark in "]}":
             depth -= 1
 

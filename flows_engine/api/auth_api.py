@@ -23,6 +23,7 @@ from schemas.errors import ServiceError
 from schemas.json_text import Json
 from schemas.principals import normal_uuid
 
+from . import stray
 from .bearer import bearer_token, refuse_credentials_in_address
 
 DEPENDENT_TOKEN_GRANT = "urn:globus:auth:grant_type:dependent_token"  # noqa: S105 - the name of a grant type
@@ -51,7 +52,7 @@ def create_blueprint(auth: AuthService) -> Blueprint:
     _route(blueprint, "/.well-known/openid-configuration", GET=views.openid_configuration)
     _route(blueprint, "/jwk.json", GET=views.jwks)
     for path in ("/", "/<path:rest>"):
-        blueprint.add_url_rule(path, f"unknown{len(path)}", _not_found, methods=_METHODS)
+        blueprint.add_url_rule(path, f"{stray.PREFIX}{len(path)}", _not_found, methods=_METHODS)
     blueprint.before_request(_limit_request)
     blueprint.register_error_handler(ServiceError, _service_error)
     blueprint.register_error_handler(HTTPException, _http_error)
@@ -234,7 +235,7 @@ def _route(blueprint: Blueprint, path: str, **views: View) -> None:
         )
 
     others = [method for method in _METHODS if method not in views]
-    endpoint = f"not_{'_'.join(view.__name__ for view in views.values())}"
+    endpoint = f"{stray.PREFIX}_{'_'.join(view.__name__ for view in views.values())}"
     blueprint.add_url_rule(path, endpoint, method_not_allowed, methods=others, provide_automatic_options=False)
 
 

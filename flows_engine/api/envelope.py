@@ -12,17 +12,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from flask import Blueprint, Flask, Response, current_app, request
+from flask import Blueprint, Response, request
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import Map
 
 from schemas.errors import InvalidJson, ServiceError
 from schemas.json_text import Json, loads
 
+from . import stray
+
 log = logging.getLogger(__name__)
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "QUERY", "OPTIONS")
-_STRAY = "stray"
 
 
 def answer(document: Json, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -75,7 +75,7 @@ def install(blueprint: Blueprint) -> None:
     blueprint.before_request(_options)
     for rule in ("/", "/<path:rest>"):
         blueprint.add_url_rule(
-            rule, endpoint=_STRAY, view_func=_stray, methods=_METHODS, provide_automatic_options=False
+            rule, endpoint=stray.PREFIX, view_func=_stray, methods=_METHODS, provide_automatic_options=False
         )
 
 
@@ -121,14 +121,14 @@ def _own_fault(error: Exception) -> Response:
 
 def _options() -> Response | None:
     """Answers OPTIONS for every route: Flask's own answer would list what the stray rule takes."""
-    if request.method == "OPTIONS" and (methods := _allowed_methods()):
+    if request.method == "OPTIONS" and (methods := stray.allowed_methods()):
         return Response(status=204, headers={"Allow": ", ".join(methods)})
     return None
 
 
 def _stray(rest: str = "") -> Response:  # noqa: ARG001 - the path is read from the request, as the client wrote it
     """A path that is no route, or a route that does not take this method."""
-    if methods := _allowed_methods():
+    if methods := stray.allowed_methods():
         raise ServiceError(
             405,
             "METHOD_NOT_ALLOWED",
@@ -136,20 +136,3 @@ def _stray(rest: str = "") -> Response:  # noqa: ARG001 - the path is read from 
             headers={"Allow": ", ".join(methods)},
         )
     raise ServiceError(404, "NOT_FOUND", f"There is nothing at {request.path[:200]}")
-
-
-def _allowed_methods() -> list[str]:
-    """Methods of the route at the request's path; empty when there is none."""
-    allowed = _routes(current_app).bind("").allowed_methods(request.path)
-    return sorted({*allowed, "OPTIONS"}) if allowed else []
-
-
-def _routes(app: Flask) -> Map:
-    """The app's routes without the stray ones; made once an app."""
-    key = f"{__name__}.routes"
-    if key not in app.extensions:
-        rules = [rule.empty() for rule in app.url_map.iter_rules() if not rule.endpoint.endswith(f".{_STRAY}")]
-        app.extensions[key] = Map(rules, converters=app.url_map.converters)
-    routes = app.extensions[key]
-    assert isinstance(routes, Map)
-    return routes

@@ -6,10 +6,19 @@ pointing its own name there (DNS rebinding).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, jsonify, request
+from werkzeug.exceptions import HTTPException
+
+from flows_engine import __version__
+
+from . import stray, welcome
+from .error_documents import error_document
+
+log = logging.getLogger(__name__)
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
@@ -32,11 +41,10 @@ def install(
     def known_host() -> Response | None:
         if request.host.lower() in hosts:
             return None
-        answer = jsonify(
-            error={"code": "UNKNOWN_HOST", "detail": f"this server is not known as {request.host[:128]!r}"}
+        named = request.headers.get("Host", "")[:128]
+        return _error(
+            421, "UNKNOWN_HOST", f"This server is not known as {named!r}; its name is set by FLOWS_PUBLIC_URL"
         )
-        answer.status_code = 421
-        return answer
 
     @app.after_request
     def guarded(response: Response) -> Response:
@@ -48,7 +56,11 @@ def install(
 
     @app.get("/")
     def index() -> Response:
-        return jsonify(name="flows-engine", services=dict(services))
+        if request.accept_mimetypes.best_match(["application/json", "text/html"]) != "text/html":
+            return jsonify(name="flows-engine", version=__version__, services=dict(services))
+        answer = Response(welcome.page(__version__, services), mimetype="text/html")
+        answer.headers["Content-Security-Policy"] = welcome.POLICY
+        return answer
 
     @app.get("/healthz")
     def health() -> Response:
@@ -61,7 +73,32 @@ def install(
         answer.status_code = 200 if reason is None else 503
         return answer
 
-    @app.errorhandler(404)
-    def nothing_here(_error: Exception) -> tuple[Response, int]:
-        detail = f"nothing is at {request.path[:256]!r}; the services are at {', '.join(services.values())}"
-        return jsonify(error={"code": "NOT_FOUND", "detail": detail}), 404
+    @app.errorhandler(HTTPException)
+    def refused(error: HTTPException) -> Response:
+        """A path of no service, and methods that no route of a service knows by name."""
+        status, code, allowed = error.code or 500, error.name, stray.allowed_methods()
+        if status == 405 and not allowed:
+            status, code = 404, "Not Found"
+        if status == 404:
+            sentence = f"There is nothing at {request.path[:200]!r}; the services are at {', '.join(services.values())}"
+        elif status == 405:
+            sentence = f"{request.method[:40]} is not possible here; allowed: {', '.join(allowed)}"
+        else:
+            sentence = error.description or error.name
+        answer = _error(status, code.upper().replace(" ", "_"), sentence)
+        if status == 405:
+            answer.headers["Allow"] = ", ".join(allowed)
+        return answer
+
+    @app.errorhandler(Exception)
+    def failed(error: Exception) -> Response:
+        answer = _error(500, "INTERNAL_ERROR", "The service failed on this request; tell its operator the debug_id")
+        extra = {"debug_id": answer.get_json()["debug_id"], "path": request.path}
+        log.error("request failed", exc_info=error, extra=extra)
+        return answer
+
+
+def _error(status: int, code: str, detail: str) -> Response:
+    answer = jsonify(error_document(request.path, status, code, detail))
+    answer.status_code = status
+    return answer

@@ -17,13 +17,14 @@ from datetime import timedelta
 from typing import assert_never
 
 from schemas.action import Status
-from schemas.json_text import Json, size_bytes
+from schemas.json_text import MAX_DATA_DEPTH, Json, data_size_bytes, is_excessive, size_bytes
 
 from . import narration
 from .catching import error_output, find_catcher
 from .context import machine_context
 from .definition import Definition
 from .errors import EvaluationError
+from .private import is_private
 from .run import (
     ActionRefused,
     ActionReported,
@@ -216,6 +217,7 @@ class _Turn:
             shown = branch.input
             if state.parameters is not None and (entering or isinstance(state, Action)):
                 value, redacted = state.parameters.private_render(scope)
+                self._check_parameters(state, value)
                 if isinstance(state, Action):
                     shown = redacted
             if entering:
@@ -275,7 +277,9 @@ class _Turn:
             output = self._output(branch, state, done.result)
         except EvaluationError as error:
             return self._error(branch, state, StateError(error.error, error.cause))
-        shown = done.result if isinstance(state, Action) else output
+        shown = output
+        if isinstance(state, Action):
+            shown = {} if is_private(state.result_path) else done.result
         self.log.append(narration.state_completed(self.at, state, shown))
         self._leave(branch, done.next or state.next, output)
         return None
@@ -294,14 +298,24 @@ class _Turn:
             return {}
         return output if state.output_path.text == "$" else state.output_path.read(replace(scope, document=output))
 
+    def _check_parameters(self, state: State, value: Json) -> None:
+        limit = self.definition.dialect.max_state_bytes
+        if is_excessive(value, most_bytes=limit):
+            raise EvaluationError(
+                f"the Parameters of state {state.name!r} come to more than {limit} bytes or are nested more than "
+                f"{MAX_DATA_DEPTH} levels deep, which is the limit",
+                "States.DataLimitExceeded",
+            )
+
     def _check_size(self, state: State, output: Json) -> None:
         limit = self.definition.dialect.max_state_bytes
-        try:
-            size = size_bytes(output)
-        except TypeError as error:  # how the JSON writer says that it is nested more than 254 levels deep
+        size = data_size_bytes(output)
+        if size is None:
             raise EvaluationError(
-                f"the run's data after state {state.name!r} would be nested too deeply", "States.DataLimitExceeded"
-            ) from error
+                f"the run's data after state {state.name!r} would be nested more than {MAX_DATA_DEPTH} levels deep, "
+                "which is the limit",
+                "States.DataLimitExceeded",
+            )
         if size <= limit:
             return
         largest = ""
@@ -324,9 +338,11 @@ class _Turn:
     # -- errors
 
     def _error(self, branch: Branch, state: State, failure: StateError) -> None:
-        if failure.error is not None and state.type == "Action":
-            self.log.append(narration.action_failed(self.at, state, failure))
         catcher = find_catcher(state.catchers, failure, self.definition.dialect)
+        if failure.error is not None and isinstance(state, Action):
+            hidden = catcher is not None and is_private(catcher.result_path)
+            shown = replace(failure, cause=None) if hidden else failure
+            self.log.append(narration.action_failed(self.at, state, shown))
         if catcher is None:
             return self._fail(branch, state, failure)
         output = error_output(failure)

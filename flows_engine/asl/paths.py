@@ -23,7 +23,8 @@ MISSING: Final = object()
 MAX_VISITED = 200_000
 MAX_KEYS_SHOWN = 10
 
-_CONTEXT = "_context"
+#: The key under ``$`` that leads to the run's context in the dialects that have one, whatever the data holds.
+RUN_CONTEXT = "_context"
 _Finder: TypeAlias = Callable[[Scope], Json]
 
 
@@ -95,8 +96,8 @@ class Path:
         return f"'{self.text}' has no value."
 
     def _base(self, scope: Scope) -> Json:
-        if scope.context is not None and self.root == "$" and self.segments[:1] == (_CONTEXT,):
-            return {_CONTEXT: _plain(scope.context)}
+        if scope.context is not None and self.root == "$" and self.segments[:1] == (RUN_CONTEXT,):
+            return {RUN_CONTEXT: _plain(scope.context)}
         return _root_finder(self.root)(scope)
 
     def _write(self, here: Json, value: Json, depth: int) -> Json:
@@ -169,7 +170,7 @@ def keys_there_are(value: Json) -> str:
 def _compile(text: str, reference: bool, extended: bool) -> Path:
     root, segments = parse_path(text, extended=extended)
     is_definite = all(isinstance(segment, str | int) for segment in segments)
-    is_reference = is_definite and root == "$" and segments[:1] != (_CONTEXT,)
+    is_reference = is_definite and root == "$" and segments[:1] != (RUN_CONTEXT,)
     if reference and not is_reference:
         raise PathSyntaxError(_why_no_reference(text, root, is_definite))
     return Path(
@@ -191,7 +192,7 @@ def _why_no_reference(text: str, root: str, is_definite: bool) -> str:
 
 
 def _finder(root: str, segments: tuple[Segment, ...], is_definite: bool) -> _Finder:
-    if root == "$" and segments[:1] == (_CONTEXT,):
+    if root == "$" and segments[:1] == (RUN_CONTEXT,):
         in_context = _finder_below(_context_finder, segments[1:], is_definite)
         in_document = _finder_below(_document_finder, segments, is_definite)
         return lambda scope: (in_document if scope.context is None else in_context)(scope)

@@ -9,6 +9,8 @@ from typing import Final
 
 from schemas.json_text import Json
 
+from .paths import Path
+
 #: Lists the private fields of an object inside ``Parameters`` (Globus Flows, "Protecting secrets").
 PRIVATE_PARAMETERS: Final = "__Private_Parameters"
 
@@ -44,6 +46,13 @@ def redact_definition(definition: Json) -> Json:
 def bare_name(key: str) -> str:
     """Name of a template's field: ``secret.$`` and ``secret.=`` give ``secret``."""
     return key[:-2] if key.endswith((".$", ".=")) else key
+
+
+def is_private(path: Path | None) -> bool:
+    """Whether what stands at a path is private, because one of its keys is."""
+    return path is not None and any(
+        isinstance(segment, str) and segment.startswith(PRIVATE_PREFIX) for segment in path.segments
+    )
 
 
 def _without_private_keys(value: Json) -> Json:

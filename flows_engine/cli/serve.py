@@ -22,8 +22,8 @@ from typing import Any
 
 import click
 from waitress import wasyncore
-from waitress.server import create_server
 
+from flows_engine.api.http_server import HttpLimits, create_http_server
 from flows_engine.app import House, build
 from flows_engine.local import RunningServer, ServerFile, install_operator
 from flows_engine.settings import Settings
@@ -39,9 +39,6 @@ log = logging.getLogger(__name__)
 #: What the whole stop may take, and the part of it that answers in the making are given.
 _STOP_S = 14.0
 _DRAIN_S = 3.0
-#: More than any API admits: the APIs answer what is too large, in their own words.
-_MAX_BODY_BYTES = 4 * 1024 * 1024
-_MAX_CONNECTIONS = 1000
 
 
 @click.command()
@@ -146,16 +143,8 @@ class Server:
             started=format_time(datetime.now(UTC)),
             operator_key=install_operator(self._house),
         )
-        self._http = create_server(
-            self._house.web,
-            map=self._sockets,
-            sockets=[self._listener],
-            threads=settings.http_threads,
-            ident="flows-engine",
-            max_request_body_size=_MAX_BODY_BYTES,
-            connection_limit=_MAX_CONNECTIONS,
-            clear_untrusted_proxy_headers=True,
-        )
+        limits = HttpLimits(threads=settings.http_threads)
+        self._http = create_http_server(self._house.web, self._listener, self._sockets, limits)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         self._house.start()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from schemas.json_text import Json
 from schemas.principals import normal_uuid
 
+from ..asl.paths import RUN_CONTEXT
 from .limits import Limits
 from .metadata import Body
 
@@ -54,6 +55,8 @@ def parse_run(document: Json, limits: Limits) -> RunRequest:
     body = Body(document, _START_MEMBERS | _ACTION_MEMBERS)
     body.require("body")
     value = body.object("body", most_bytes=limits.max_input_bytes)
+    if value is not None and RUN_CONTEXT in value:
+        body.wrong(("body", RUN_CONTEXT), f"the key is reserved: flows read the run's context at $.{RUN_CONTEXT}")
     request = RunRequest(
         input=value or {},
         label=body.text("label", least=1, most=_MAX_LABEL_CHARS),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -16,7 +15,7 @@ LEASE = 1000
 
 
 @pytest.fixture
-def db(database: SqlDatabase) -> Iterator[SqlDatabase]:
+def db(database: SqlDatabase) -> SqlDatabase:
     metadata.create_all(database.engine)
     yield database
 

@@ -127,10 +127,10 @@ def test_a_token_in_the_address_is_refused(http: FlaskClient) -> None:
 def test_our_own_errors_are_500_and_tell_nothing(http: FlaskClient) -> None:
     answer = send(http, "GET", f"{BASE}/x/status", token="broken")
 
-    assert (answer.status_code, answer.json) == (
-        500,
-        {"code": "ActionProviderError", "description": "Internal Server Error"},
-    )
+    document = answer.json
+    assert answer.status_code == 500
+    assert document.keys() == {"code", "description", "debug_id"}
+    assert (document["code"], document["description"]) == ("ActionProviderError", "Internal Server Error")
 
 
 @pytest.mark.parametrize(

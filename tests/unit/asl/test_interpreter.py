@@ -326,3 +326,19 @@ def test_states_and_events_survive_storage() -> None:
         run = RunState.from_json(loads_trusted(dumps(run.to_json())))
         run = step(definition, run, again).run
     assert run.status == "SUCCEEDED"
+
+
+def test_an_answer_stored_under_a_private_key_is_not_shown_in_the_log() -> None:
+    definition = flow(A=action(ResultPath="$._private_login.answer"))
+    result = step(definition, begin(definition).run, reported("SUCCEEDED", details={"token": "canary"}))
+    assert result.run.root.output["_private_login"]["answer"]["details"] == {"token": "canary"}
+    assert "canary" not in dumps([entry.to_json() for entry in result.log]) + dumps(dict(result.details))
+
+
+def test_an_error_caught_under_a_private_key_is_not_shown_in_the_log() -> None:
+    catch = [{"ErrorEquals": ["States.ALL"], "Next": "B", "ResultPath": "$._private_error"}]
+    definition = flow(A=action(Catch=catch), B={"Type": "Pass", "End": True})
+    refused = ActionRefused(at=AT, token="0:1", error="ActionUnableToRun", cause="canary")
+    result = step(definition, begin(definition).run, refused)
+    assert result.run.root.output["_private_error"]["Cause"] == "canary"
+    assert "canary" not in dumps([entry.to_json() for entry in result.log]) + dumps(dict(result.details))
