@@ -97,7 +97,7 @@ class Background:
         while not self._stopping.is_set():
             try:
                 wait_s = self._look()
-            except SQLAlchemyError:
+            except Exception:  # this thread serves all actions: nothing may end it
                 log.exception("cannot look for due actions; trying again")
                 wait_s = LOOK_S
             with self._changed:
@@ -213,8 +213,8 @@ class Background:
                     until = carrier.clock.now() + carrier.lease
                     store.renew(tx, owner=carrier.owner, action_ids=held, lease_until=until)
             self._renewed_s = time.monotonic()
-        except SQLAlchemyError:
-            log.exception("cannot renew the leases of actions")
+        except SQLAlchemyError as error:
+            log.warning("cannot renew the leases of actions: %s", error)
 
     def _purge_now_and_then(self) -> None:
         if time.monotonic() - self._purged_s >= PURGE_EVERY_S:

@@ -138,7 +138,8 @@ def set_waiters(tx: Connection, records: Sequence[Record]) -> None:
         actions.c.creator == bindparam("b_creator"),
         actions.c.provider == bindparam("b_provider"),
         actions.c.sha256 == bindparam("b_sha256"),
-        actions.c.status.in_([Status.ACTIVE.value, Status.INACTIVE.value]),
+        # Not IN: SQLAlchemy cannot expand a list in a statement that is executed for many rows.
+        or_(actions.c.status == Status.ACTIVE.value, actions.c.status == Status.INACTIVE.value),
     )
     wanted = ("request_id", "creator", "provider", "sha256", "waiter")
     rows = [{f"b_{name}": getattr(record, name) for name in wanted} for record in records]
@@ -219,8 +220,14 @@ def report(
 
 
 def renew(tx: Connection, *, owner: str, action_ids: Collection[str], lease_until: datetime) -> None:
-    """Keep the leases that are still this owner's."""
-    statement = update(actions).where(actions.c.owner == owner, actions.c.action_id.in_(action_ids))
+    """Keep the leases that are still this owner's.
+
+    Rows that are being written at the moment are left out: whoever does that ends the lease or renews it, and waiting
+    for several rows in no particular order could end in a deadlock with the owner's own writes.
+    """
+    mine = (actions.c.owner == owner) & actions.c.action_id.in_(action_ids)
+    held = select(actions.c.action_id).where(mine).with_for_update(skip_locked=True).cte("held_actions")
+    statement = update(actions).where(actions.c.action_id == held.c.action_id)
     tx.execute(statement.values(lease_until=to_us(lease_until)))
 
 

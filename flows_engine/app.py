@@ -5,6 +5,7 @@ Nothing starts by itself: ``House.start`` begins the background work, ``House.cl
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import uuid
 from collections.abc import Mapping, Sequence
@@ -71,6 +72,10 @@ METADATA: Sequence[MetaData] = (
 )
 
 
+#: What actions in the middle of something are given when the house is closed; the worker takes about as long before.
+_ACTIONS_STOP_S = 4.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class House:
     """Everything that runs in one process."""
@@ -105,15 +110,16 @@ class House:
 
     def close(self, *, started: bool = True) -> None:
         """Finish what is in hand, give the rest back to the queue, close the database."""
-        if started:
-            if self.doorbell is not None:
-                self.doorbell.stop()
-            self.chores.stop()
-            self.worker.stop()
-            self.background.stop()
-        self.database.dispose()
-        if self.lock is not None:
-            self.lock.release()
+        with contextlib.ExitStack() as last_first:  # every part is closed, whatever happens to the others
+            if self.lock is not None:
+                last_first.callback(self.lock.release)
+            last_first.callback(self.database.dispose)
+            if started:
+                last_first.callback(self.background.stop, _ACTIONS_STOP_S)
+                last_first.callback(self.worker.stop)
+                last_first.callback(self.chores.stop)
+                if self.doorbell is not None:
+                    last_first.callback(self.doorbell.stop)
 
 
 def build(settings: Settings, clock: Clock | None = None) -> House:
@@ -220,7 +226,7 @@ def _own_database(settings: Settings) -> FileLock | None:
     file = make_url(settings.database_url).database
     if not file or file == ":memory:":
         return None
-    lock = FileLock(Path(f"{file}.lock"))
+    lock = FileLock(Path(f"{Path(file).resolve()}.lock"))  # one lock, by whatever name the file is opened
     lock.acquire()
     return lock
 

@@ -20,6 +20,7 @@ from flows_engine.asl.definition import Definition, parse
 from flows_engine.asl.dialects import Dialect
 from flows_engine.asl.interpreter import step
 from flows_engine.asl.run import (
+    ActionReported,
     Command,
     Event,
     ReleaseAction,
@@ -41,7 +42,7 @@ from schemas.ports import Clock
 from schemas.principals import Caller
 from schemas.times import to_us
 
-from .commands import Envelope
+from .commands import Envelope, farewell_to
 
 #: Parsed definitions and live run states kept in memory. Both are only copies: a run is read again when its step number
 #: says that somebody else moved it. States enter the cache only once their transaction is known to be committed.
@@ -83,6 +84,11 @@ class _Batch:
     steps: list[StepRow] = field(default_factory=list)
     work: list[NewWork] = field(default_factory=list)
     states: dict[int, tuple[int, RunState]] = field(default_factory=dict)
+
+    def drop(self, run_no: int, tokens: Sequence[str]) -> None:
+        """As ``work_queue.drop``, for what an earlier event of the same batch asked for."""
+        over = {(run_no, token, kind) for token in tokens for kind in ("start", "poll", "timer")}
+        self.work = [one for one in self.work if (one.run_no, one.token, one.kind) not in over]
 
 
 class Advance:
@@ -174,11 +180,19 @@ class Advance:
             stored_runs.remove(tx, run)
 
     def quarantine(self, tx: Connection, *, owner: str, item: WorkItem, reason: str) -> None:
-        """Set a run aside whose work item failed again and again; the item waits until the run is resumed."""
+        """Set a run aside whose work item failed again and again; the item waits until the run is resumed. An item whose
+        run has been deleted waits for nobody and goes."""
+        run = stored_runs.lock(tx, [item.run_no]).get(item.run_no)
+        if run is None:
+            work_queue.finish(tx, owner=owner, items=[item])
+        elif work_queue.park(tx, owner=owner, item=item):
+            self._move_locked(tx, run, RunQuarantined(at=self._clock.now(), reason=reason))
+
+    def set_aside(self, tx: Connection, *, owner: str, item: WorkItem, reason: str) -> None:
+        """As ``quarantine``, for a run that cannot even take that step (its state or definition cannot be read)."""
+        stored_runs.lock(tx, [item.run_no])
         if work_queue.park(tx, owner=owner, item=item):
-            locked = stored_runs.lock(tx, [item.run_no])
-            if run := locked.get(item.run_no):
-                self._move_locked(tx, run, RunQuarantined(at=self._clock.now(), reason=reason))
+            stored_runs.set_aside(tx, item.run_no, details={"code": "EngineQuarantine", "description": reason})
 
     def feed(
         self, tx: Connection, *, owner: str, results: Sequence[Result], claim_until: int | None = None, room: int = 0
@@ -189,19 +203,26 @@ class Advance:
         ``owner`` on the spot and returned, to be carried out without going through the queue. Only the worker's thread
         calls this, and ``confirm`` or ``forget`` after it.
         """
+        # Runs are locked before work rows are written, as the use cases above do: nobody waits in a circle.
+        runs = {one.item.run_no for one in results if one.event is not None}
+        locked = stored_runs.lock(tx, runs) if runs else {}
         work_queue.postpone(tx, owner=owner, items=[one.postponed for one in results if one.postponed is not None])
         done = [one for one in results if one.postponed is None]
         held = work_queue.finish(tx, owner=owner, items=[one.item for one in done])
+        batch = _Batch()
         events: dict[int, list[Event]] = {}
         for one in done:
-            if one.event is not None and one.item.work_no in held:
+            if one.event is None or one.item.work_no not in held:
+                continue
+            held.remove(one.item.work_no)
+            if one.item.run_no in locked:
                 events.setdefault(one.item.run_no, []).append(one.event)
-        batch = _Batch()
-        locked = stored_runs.lock(tx, events) if events else {}
-        states = self._load(tx, locked.values(), cache=self._states)
+            else:
+                batch.work.extend(self._orphaned(one.item, one.event))
+        states = self._load(tx, [locked[run_no] for run_no in events], cache=self._states)
         crashpoint("feed.before_step")
-        for run_no, run in locked.items():
-            self._apply(tx, batch, run, states[run_no], events[run_no])
+        for run_no, its_events in events.items():
+            self._apply(tx, batch, locked[run_no], states[run_no], its_events)
         crashpoint("feed.after_step")
         self._unconfirmed = batch.states
         return self._write(tx, batch, owner=owner, claim_until=claim_until, room=room)
@@ -245,9 +266,10 @@ class Advance:
         changed = False
         for event in events:
             result = step(definition, state, event)
-            batch.work.extend(envelope.to_work(command) for command in self._wanted(result))
             if result.dropped:
                 work_queue.drop(tx, run.run_no, result.dropped)
+                batch.drop(run.run_no, result.dropped)
+            batch.work.extend(envelope.to_work(command) for command in self._wanted(result))
             if result.run == state and not result.log:
                 continue  # stale
             changed = True
@@ -270,6 +292,12 @@ class Advance:
                 details=details,
                 completion_time=completion,
             )
+
+    def _orphaned(self, item: WorkItem, event: Event) -> list[NewWork]:
+        """What to do about an answer for a run that has been deleted: cancel its action if that is still going."""
+        if isinstance(event, ActionReported) and not event.status.status.is_final:
+            return [farewell_to(item, event.status.action_id, due=to_us(event.at))]
+        return []
 
     def _wanted(self, result: Step) -> Iterable[Command]:
         for command in result.commands:

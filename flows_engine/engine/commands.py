@@ -13,7 +13,7 @@ from typing import assert_never
 
 from flows_engine.asl.run import CancelAction, Command, FireTimer, PollAction, ReleaseAction, StartAction
 from flows_engine.store.runs import RunRow
-from flows_engine.store.work_queue import Kind, NewWork
+from flows_engine.store.work_queue import Kind, NewWork, WorkItem
 from schemas.action import ActionRequest
 from schemas.json_text import Json, dumps
 from schemas.principals import identity_of
@@ -26,6 +26,13 @@ _LABEL_CHARS = 64
 def request_id(namespace: uuid.UUID, run_id: str, token: str) -> str:
     """Idempotency key of a start: the same for ever for one state entry of one run of one installation."""
     return str(uuid.uuid5(namespace, f"{run_id}:{token}"))
+
+
+def farewell_to(item: WorkItem, action_id: str, *, due: int) -> NewWork:
+    """The cancel of an action that ``item`` started or asked about, when there is no run left to say so."""
+    errand = {name: item.payload[name] for name in ("url", "scope", "run_as", "owner", "flow_id", "run_id")}
+    payload = errand | {"action_id": action_id}
+    return NewWork(run_no=item.run_no, kind="cancel", token=item.token, due=due, payload=payload)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from sqlalchemy import Connection, select
 
 from flows_engine.asl.definition import parse
 from flows_engine.asl.dialects import Dialect
-from flows_engine.asl.run import RunState, event_from_json
+from flows_engine.asl.run import Phase, RunState, event_from_json
 from flows_engine.store.runs import definition_of, events_of
 from flows_engine.store.tables import run_steps, runs, work
+from flows_engine.store.work_queue import PARKED
 from schemas.action import Status
 from schemas.json_text import loads_trusted
 
@@ -22,15 +24,35 @@ def broken_invariants(tx: Connection, dialect: Dialect, *, limit: int = 1000) ->
     statement = select(runs).order_by(runs.c.run_no.desc()).limit(limit)
     for run in tx.execute(statement).all():
         yield from _log_is_one_line(tx, run.run_no, run.step_no, run.log_seq)
-        stored = RunState.from_json(loads_trusted(run.state))
+        try:
+            stored = RunState.from_json(loads_trusted(run.state))
+        except Exception as error:  # noqa: BLE001 - one run that cannot be read must not hide the others
+            yield f"run {run.run_id}: its state cannot be read ({type(error).__name__}: {error})"
+            continue
         if stored.status.value != run.status:
             yield f"run {run.run_id}: the row says {run.status}, its state {stored.status.value}"
         yield from _history_folds(tx, run, stored, dialect)
-        waits = tx.execute(select(work.c.kind).where(work.c.run_no == run.run_no)).scalars().all()
-        if run.status == Status.ACTIVE and not waits:
-            yield f"run {run.run_id} is ACTIVE, yet nothing will ever wake it"
+        yield from _is_woken_once(tx, run.run_no, stored)
         if Status(run.status).is_final != (run.completion_time is not None):
             yield f"run {run.run_id}: status {run.status} and completion time do not fit"
+
+
+def _is_woken_once(tx: Connection, run_no: int, stored: RunState) -> Iterator[str]:
+    """What a run waits for will come, and comes from one place."""
+    statement = select(work.c.token, work.c.due).where(work.c.run_no == run_no)
+    rows = tx.execute(statement.where(work.c.kind.in_(("start", "poll", "timer")))).all()
+    tokens = Counter(row.token for row in rows)
+    for token, count in tokens.items():
+        if count > 1:
+            yield f"run {stored.run_id}: {count} work items for {token}, where one belongs"
+    if stored.status is not Status.ACTIVE:
+        return
+    coming = {row.token for row in rows if row.due < PARKED}
+    for branch in stored.branches.values():
+        if branch.phase is Phase.WAITING and branch.token not in coming:
+            yield f"run {stored.run_id} is ACTIVE, yet nothing will ever wake it: {branch.token} waits in vain"
+        if branch.phase is Phase.READY and not any(token.startswith("yield:") for token in coming):
+            yield f"run {stored.run_id} is ACTIVE, yet nothing will ever wake it: it was to go on"
 
 
 def _log_is_one_line(tx: Connection, run_no: int, step_no: int, log_seq: int) -> Iterator[str]:

@@ -35,6 +35,9 @@ def migrate(db: SqlDatabase, metadata: Sequence[MetaData] = ()) -> None:
     """
     with db.begin() as tx:
         if db.dialect == "postgresql":
+            # A migration, and waiting for another process's, may take longer than any transaction of the engine.
+            tx.execute(text("SET LOCAL statement_timeout = 0"))
+            tx.execute(text("SET LOCAL lock_timeout = 0"))
             tx.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
         current = MigrationContext.configure(tx).get_current_revision()
         script = ScriptDirectory.from_config(_config(tx, metadata))

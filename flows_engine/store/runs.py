@@ -9,7 +9,8 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from schemas.json_text import Json, dumps, loads_trusted
 
-from .tables import flow_versions, idempotency_keys, run_roles, run_steps, runs, work
+from . import work_queue
+from .tables import flow_versions, idempotency_keys, run_roles, run_steps, runs
 
 _COLUMNS = (
     runs.c.run_no,
@@ -126,6 +127,12 @@ def save(tx: Connection, saved: Sequence[SavedRun]) -> None:
                 raise RunMoved(f"{len(group) - written} of {len(group)} runs were changed by somebody else")
 
 
+def set_aside(tx: Connection, run_no: int, *, details: Json) -> None:
+    """Show a run as INACTIVE that cannot take a step; its state stays as it is."""
+    statement = update(runs).where(runs.c.run_no == run_no, runs.c.completion_time.is_(None))
+    tx.execute(statement.values(status="INACTIVE", details=dumps(details)))
+
+
 def append(tx: Connection, steps: Sequence[StepRow]) -> None:
     """Append to the logs; a step number that is there already is a fault of the engine and raises."""
     if steps:
@@ -156,9 +163,10 @@ def add(tx: Connection, values: Json, roles: Iterable[tuple[str, str]]) -> int:
 
 
 def remove(tx: Connection, run: RunRow) -> None:
-    """Delete a run with its log, roles and whatever work is left. Its idempotency keys stay until their time is over:
-    a late repeat of the request must not start another run."""
-    for table in (run_steps, run_roles, work):
+    """Delete a run with its log and roles. Its idempotency keys stay until their time is over: a late repeat of the
+    request must not start another run. What was promised to its actions stays, too (``work_queue.orphan``)."""
+    work_queue.orphan(tx, run.run_no)
+    for table in (run_steps, run_roles):
         tx.execute(delete(table).where(table.c.run_no == run.run_no))
     tx.execute(delete(runs).where(runs.c.run_no == run.run_no))
 

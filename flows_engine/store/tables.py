@@ -28,7 +28,8 @@ metadata = MetaData(
     }
 )
 
-#: 64-bit key that counts up by itself, on both databases.
+#: 64-bit key that counts up by itself, on both databases. Where rows are deleted, a number must never be given again, or
+#: what somebody holds or remembers of an old row would fit the new one: hence ``sqlite_autoincrement`` on such tables.
 Serial = BigInteger().with_variant(Integer, "sqlite")
 
 #: One row: what this installation is. ``namespace`` roots every deterministic ``request_id``; ``epoch`` counts starts
@@ -111,6 +112,7 @@ runs = Table(
     Index("ix_runs_start", "start_time", "run_no"),
     Index("ix_runs_status", "status", "start_time"),
     Index("ix_runs_owner", "run_owner", "status"),
+    sqlite_autoincrement=True,
 )
 
 #: Who has which role on a run: run_owner, run_manager, run_monitor. Flow-level roles are read from flow_roles.
@@ -158,6 +160,7 @@ work = Table(
     Column("attempts", Integer, nullable=False),
     Column("last_error", Text),
     Index("ix_work_due", "due"),
+    sqlite_autoincrement=True,
 )
 
 #: Answers to requests that carried an ``Idempotency-Key``; kept 24 hours.

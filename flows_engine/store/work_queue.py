@@ -10,7 +10,7 @@ ever claimed may not: its provider may have been asked.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -207,13 +207,27 @@ def drop(tx: Connection, run_no: int, tokens: Sequence[str]) -> None:
         )
 
 
+def orphan(tx: Connection, run_no: int) -> None:
+    """The run is deleted: remove its work, but not the farewells to its actions, nor a start that somebody may have
+    carried out and whose action must then be cancelled."""
+    begun = (work.c.kind == "start") & (work.c.fence > 0) & (work.c.due < PARKED)
+    promised = work.c.kind.in_(("cancel", "release")) & (work.c.due < PARKED)
+    tx.execute(delete(work).where(work.c.run_no == run_no, ~(begun | promised)))
+
+
 def wake(tx: Connection, waiting: Sequence[tuple[int, str]], *, now: int) -> set[tuple[int, str]]:
     """Make the polls for these (run_no, token) due at once; returns the ones that were there."""
     found: set[tuple[int, str]] = set()
     for run_no, token in waiting:
         statement = (
             update(work)
-            .where(work.c.run_no == run_no, work.c.token == token, work.c.kind == "poll", work.c.owner.is_(None))
+            .where(
+                work.c.run_no == run_no,
+                work.c.token == token,
+                work.c.kind == "poll",
+                work.c.owner.is_(None),
+                work.c.due < PARKED,
+            )
             .values(due=func.least(work.c.due, now) if tx.dialect.name == "postgresql" else func.min(work.c.due, now))
         )
         if tx.execute(statement).rowcount:
@@ -221,15 +235,33 @@ def wake(tx: Connection, waiting: Sequence[tuple[int, str]], *, now: int) -> set
     return found
 
 
-def renew(tx: Connection, *, owner: str, lease_until: int) -> int:
-    """Extend every lease of ``owner``; returns how many there are."""
-    return tx.execute(update(work).where(work.c.owner == owner).values(due=lease_until)).rowcount
+def renew(tx: Connection, *, owner: str, lease_until: int, work_nos: Collection[int] | None = None) -> int:
+    """Extend the leases of ``owner``, of these items alone if they are given; returns how many were extended.
+
+    Items whose rows are being written at the moment are left out: whoever does that ends their lease, and waiting for
+    several rows in no particular order could end in a deadlock with the owner's own writes.
+    """
+    mine = work.c.owner == owner
+    if work_nos is not None:
+        mine &= work.c.work_no.in_(work_nos)
+    statement = update(work).where(mine)
+    if tx.dialect.name == "postgresql":
+        chosen = select(work.c.work_no).where(mine).with_for_update(skip_locked=True).cte("chosen")
+        statement = update(work).where(work.c.work_no == chosen.c.work_no)
+    return tx.execute(statement.values(due=lease_until)).rowcount
 
 
 def give_back(tx: Connection, *, owner: str, now: int) -> int:
     """Hand everything ``owner`` holds to whoever claims next. It counts as no try."""
     statement = update(work).where(work.c.owner == owner).values(owner=None, due=now, tries=work.c.tries - 1)
     return tx.execute(statement).rowcount
+
+
+def drop_claims_of_others(tx: Connection, *, owner: str, now: int) -> int:
+    """End the claims of every other owner: for a database that has one process at a time, so that they are dead. Each
+    still counts as a try."""
+    statement = update(work).where(work.c.owner.is_not(None), work.c.owner != owner)
+    return tx.execute(statement.values(owner=None, due=now)).rowcount
 
 
 def park(tx: Connection, *, owner: str, item: WorkItem) -> bool:

@@ -17,7 +17,9 @@ from tests.e2e.server import ServerProcess
 
 ROOT = Path(__file__).parents[2]
 READMES = sorted(ROOT.glob("examples/*/README.md"))
+PAGES = ["README.md", "docs/cli.md"]
 _BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_FIRST_COMMAND = re.compile(r"^\$ (flows (?:deploy examples|start \"|run examples).*)$", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -30,20 +32,35 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda readme: readme.parent.name)
 def test_commands_of_the_readme_work(readme: Path, server: ServerProcess, tmp_path: Path) -> None:
-    commands = "\n".join(_BLOCK.findall(readme.read_text()))
-    environ = {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "HOME": str(tmp_path),
-        "TMPDIR": str(tmp_path),
-        "FLOWS_DATA_DIR": str(server.data_dir),
-    }
-
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", commands], cwd=ROOT, env=environ, capture_output=True, text=True, check=False
-    )
+    done = _shell(_BLOCK.findall(readme.read_text()), server, tmp_path)
 
     assert done.returncode == 0, done.stderr
     assert "FlowSucceeded" in done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_first_commands_of_the_page_work(page: str, server: ServerProcess, tmp_path: Path) -> None:
+    done = _shell(_FIRST_COMMAND.findall((ROOT / page).read_text()), server, tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert "FlowSucceeded" in done.stderr
+
+
+def _shell(commands: list[str], server: ServerProcess, home: Path) -> subprocess.CompletedProcess[str]:
+    environ = {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "FLOWS_DATA_DIR": str(server.data_dir),
+    }
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "\n".join(commands)],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_demo_ends_well_and_stops_its_server(tmp_path: Path) -> None:

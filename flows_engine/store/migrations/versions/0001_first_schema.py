@@ -72,6 +72,7 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("last_error", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("work_no", name=op.f("pk_work")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("work", schema=None) as batch_op:
         batch_op.create_index("ix_work_due", ["due"], unique=False)
@@ -120,6 +121,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["version_no"], ["flow_versions.version_no"], name=op.f("fk_runs_version_no")),
         sa.PrimaryKeyConstraint("run_no", name=op.f("pk_runs")),
         sa.UniqueConstraint("run_id", name=op.f("uq_runs_run_id")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("runs", schema=None) as batch_op:
         batch_op.create_index("ix_runs_flow", ["flow_id", "start_time"], unique=False)
