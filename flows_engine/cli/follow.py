@@ -10,7 +10,8 @@ import click
 from rich.console import Console
 
 from flows_engine.sdk import Run
-from schemas.json_text import Json, dumps
+from schemas.errors import InvalidJson
+from schemas.json_text import Json, dumps, loads
 
 from .failures import Exit, Failure
 from .options import Options
@@ -108,8 +109,23 @@ def _farewell(run: Run, *, continues: bool) -> str:
 
 def _cause(details: dict[str, Json]) -> str:
     cause = details.get("cause") or details.get("reason")
-    text = "" if cause is None else cause if isinstance(cause, str) else dumps(cause)
+    text = _sentence(cause) or ("" if cause is None else cause if isinstance(cause, str) else dumps(cause))
     return text if len(text) <= _MAX_CAUSE_CHARS else f"{text[:_MAX_CAUSE_CHARS]}..."
+
+
+def _sentence(cause: Json) -> str:
+    """What the provider says in the status document or error document that the cause is; else nothing.
+
+    A status document begins with ids, and its reason would be cut off with the rest.
+    """
+    try:
+        document = loads(cause) if isinstance(cause, str) and cause.startswith("{") else cause
+    except InvalidJson:  # a text that only begins like a document
+        return ""
+    for part in (document.get("details"), document) if isinstance(document, dict) else ():
+        if isinstance(part, dict) and isinstance(description := part.get("description"), str) and description:
+            return f"{description} ({part['code']})" if isinstance(part.get("code"), str) else description
+    return ""
 
 
 def _plain(text: str) -> str:

@@ -156,9 +156,7 @@ def test_the_first_catcher_that_names_the_error_takes_it(names: list[str], error
 
 
 def test_without_a_result_path_a_catcher_replaces_the_runs_data() -> None:
-    definition = flow(
-        A=action(Catch=[{"ErrorEquals": ["States.ALL"], "Next": "B"}]), B={"Type": "Pass", "End": True}
-    )
+    definition = flow(A=action(Catch=[{"ErrorEquals": ["States.ALL"], "Next": "B"}]), B={"Type": "Pass", "End": True})
     result = step(
         definition, begin(definition, {"k": 1}).run, ActionRefused(at=AT, token="0:1", error="E", cause="why")
     )
@@ -177,7 +175,9 @@ def test_a_bad_path_is_caught_by_the_wildcard_in_the_globus_dialect(dialect: Dia
     result = begin(definition)
     assert result.run.status == end
     assert result.run.root.output["e"]["Error"] == "States.Runtime"
-    assert "The path '$.missing' specified for the field 'x.$' could not be found" in result.run.root.output["e"]["Cause"]
+    assert (
+        "The path '$.missing' specified for the field 'x.$' could not be found" in result.run.root.output["e"]["Cause"]
+    )
 
 
 def test_an_event_for_a_state_entry_that_is_over_changes_nothing() -> None:

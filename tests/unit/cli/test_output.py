@@ -6,6 +6,7 @@ import pytest
 
 from flows_engine.cli.follow import event_line
 from flows_engine.cli.output import print_fields, print_table, short_time, shown
+from schemas.json_text import dumps
 
 
 def test_texts_of_others_cannot_steer_the_terminal() -> None:
@@ -38,6 +39,16 @@ def test_times_are_short() -> None:
         ({"reason": "set aside"}, ": set aside"),
         ({"exception": "E", "cause": "x" * 500}, "xxx..."),
         ({"state_name": "A"}, "State failed"),
+        (
+            {
+                "exception": "E",
+                "cause": dumps({"id": "x" * 500, "details": {"code": "FILE_NOT_FOUND", "description": "no /a"}}),
+            },
+            ": E: no /a (FILE_NOT_FOUND)",
+        ),
+        ({"exception": "E", "cause": '{"code":"Refused","description":"no x"}'}, ": E: no x (Refused)"),
+        ({"exception": "E", "cause": '{"details":{"description":""},"a":1}'}, '{"details":{"description":""},"a":1}'),
+        ({"exception": "E", "cause": "{half"}, ": E: {half"),
     ],
 )
 def test_an_event_says_why_it_went_wrong(details: dict[str, object], end: str) -> None:
