@@ -17,7 +17,7 @@ LEASE = 1000
 @pytest.fixture
 def db(database: SqlDatabase) -> SqlDatabase:
     metadata.create_all(database.engine)
-    yield database
+    return database
 
 
 def put(db: SqlDatabase, count: int = 1, *, due: int = 0, kind: str = "start", run_no: int = 1) -> None:
