@@ -42,6 +42,7 @@ def create_blueprint(actions: Actions, authorizer: Authorizer, *, name: str = "a
     blueprint = Blueprint(name, __name__)
     for path in sorted(actions.providers):
         _Views(actions, authorizer, path).add_to(blueprint)
+    blueprint.add_url_rule("/", "offered", lambda: _json({"action_providers": actions.offered()}, 200))
     blueprint.add_url_rule(
         "/<path:unknown>", "stray", _unknown, methods=["GET", "POST", "DELETE"], provide_automatic_options=False
     )

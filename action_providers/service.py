@@ -88,6 +88,14 @@ class Actions:
             raise unauthorized(f"the action provider {path} is not public: send a bearer token")
         raise forbidden(f"you may not see the action provider {path}")
 
+    def offered(self) -> list[dict[str, str]]:
+        """The providers that are visible to everybody: path, title, what it does and the scope it needs, by path."""
+        return [
+            {"path": path, "title": one.title, "subtitle": one.subtitle, "globus_auth_scope": one.scope}
+            for path, one in sorted((path, provider.description) for path, provider in self.providers.items())
+            if access.may_see(one, None)
+        ]
+
     def run(
         self, path: str, request: ActionRequest | Json, caller: Caller, *, waiter: str = ""
     ) -> tuple[dict[str, Any], bool]:

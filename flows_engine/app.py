@@ -321,9 +321,14 @@ def _advance(
 def _web(settings: Settings, flows: Flows, runs: Runs, auth: AuthService, actions: Actions) -> Flask:
     app = Flask("flows_engine", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it
-    app.register_blueprint(auth_blueprint(auth), url_prefix="/auth")
-    app.register_blueprint(flows_blueprint(flows, runs, auth))
-    app.register_blueprint(providers_blueprint(actions, auth), url_prefix="/actions")
+    for blueprint, prefix in (
+        (auth_blueprint(auth), "/auth"),
+        (flows_blueprint(flows, runs, auth), None),
+        (providers_blueprint(actions, auth), "/actions"),
+    ):
+        for kind in front.DATABASE_TROUBLE:
+            blueprint.register_error_handler(kind, front.database_trouble)
+        app.register_blueprint(blueprint, **({"url_prefix": prefix} if prefix else {}))
     services = {name: f"{settings.base_url}/{name}/" for name in ("auth", "flows", "actions")}
     services["api documentation"] = f"{settings.base_url}/flows/docs/"
     front.install(

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, jsonify, request
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
 from werkzeug.exceptions import HTTPException
 
 from flows_engine import __version__
@@ -79,6 +81,8 @@ def install(
         status, code, allowed = error.code or 500, error.name, stray.allowed_methods()
         if status == 405 and not allowed:
             status, code = 404, "Not Found"
+        if status == 404 and (service := stray.service_to_come(request.path)):
+            return _not_here_yet(service)
         if status == 404:
             sentence = f"There is nothing at {request.path[:200]!r}; the services are at {', '.join(services.values())}"
         elif status == 405:
@@ -96,6 +100,31 @@ def install(
         extra = {"debug_id": answer.get_json()["debug_id"], "path": request.path}
         log.error("request failed", exc_info=error, extra=extra)
         return answer
+
+
+#: What SQLAlchemy raises when the database is away or out of connections, whatever it was asked.
+DATABASE_TROUBLE = (OperationalError, InterfaceError, NoConnectionError)
+
+
+def database_trouble(error: Exception) -> Response:
+    """503 while the database is away, 507 when its disk is full: nothing is wrong with the request. Every blueprint has
+    this as handler of ``DATABASE_TROUBLE``, because its own handler of other exceptions goes before the app's."""
+    log.warning("the database is not available: %s", error, extra={"path": request.path})
+    if "disk is full" in str(error):
+        return _error(507, "INSUFFICIENT_STORAGE", "There is no room to store this; free some disk and send it again")
+    answer = _error(503, "SERVICE_UNAVAILABLE", "The database is not available at the moment; try again")
+    answer.headers["Retry-After"] = "2"
+    return answer
+
+
+def _not_here_yet(service: str) -> Response:
+    """In the error shapes of all those services at once, so that each one's client shows the sentence."""
+    sentence = f"The {service} service is not part of this version of flows-engine"
+    document = error_document("/", 404, "NOT_FOUND", sentence)
+    document |= {"code": "NotFound", "message": sentence, "detail": sentence, "request_id": document["debug_id"]}
+    answer = jsonify(document)
+    answer.status_code = 404
+    return answer
 
 
 def _error(status: int, code: str, detail: str) -> Response:

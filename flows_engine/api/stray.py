@@ -27,3 +27,12 @@ def _routes(app: Flask) -> Map:
     routes = app.extensions[key]
     assert isinstance(routes, Map)
     return routes
+
+
+#: Services of Globus that official clients look for here and that come with later versions, by the start of their paths.
+_TO_COME = {"timer": "Timers", "transfer": "Transfer", "search": "Search", "groups": "Groups", "compute": "Compute"}
+
+
+def service_to_come(path: str) -> str | None:
+    """The name of the service that a path would belong to, where this version does not have it."""
+    return _TO_COME.get(path.split("/")[1] if "/" in path else "")
