@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from . import store
 from .carrier import Carrier, Result
@@ -97,6 +97,10 @@ class Background:
         while not self._stopping.is_set():
             try:
                 wait_s = self._look()
+            except OperationalError as error:
+                log.warning("the database is not available: %s", error.orig)
+                self._stopping.wait(LOOK_S)
+                wait_s = LOOK_S
             except Exception:  # this thread serves all actions: nothing may end it
                 log.exception("cannot look for due actions; trying again")
                 wait_s = LOOK_S

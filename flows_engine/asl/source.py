@@ -7,6 +7,7 @@ unless they are JSON's own (``null``, ``true``, ``false`` and numbers, with YAML
 
 from __future__ import annotations
 
+import json
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -48,7 +49,7 @@ def read_document(text: str | bytes, *, name: str) -> Source:
     """Read JSON or YAML; ``name`` decides by its suffix, else the first character does.
 
     Raises:
-        InvalidJson: a sentence that names the file, the line and the column.
+        InvalidJson: ``file:line:column:`` and a sentence about what stands there.
     """
     decoded = _decode(text, name)
     if _is_yaml(decoded, name):
@@ -78,7 +79,7 @@ def _is_yaml(text: str, name: str) -> bool:
 
 
 def _invalid(code: str, name: str, place: Place, what: str) -> InvalidJson:
-    return InvalidJson(code, f"{name}, line {place[0]} column {place[1]}: {what}")
+    return InvalidJson(code, f"{name}:{place[0]}:{place[1]}: {what}")
 
 
 # JSON
@@ -88,12 +89,16 @@ def _read_json(text: str, name: str) -> Source:
     try:
         document = loads(text, what=name)
     except InvalidJson as error:
-        place = None if "line " in error.detail else _first_fault(text, error.code)
-        if place is None:
+        if isinstance(error.__cause__, json.JSONDecodeError):
+            place, what = _wrong_with_json(text, error.__cause__)
+            raise _invalid(error.code, name, place, f"this is not JSON: {what}") from error
+        if not text.strip():
+            raise _invalid(error.code, name, (1, 1), "the text is empty: a document is expected") from error
+        found = _first_fault(text, error.code)
+        if found is None:
             raise
-        raise InvalidJson(
-            error.code, f"{name}, line {place[0]} column {place[1]}: {error.detail}", error.status
-        ) from error
+        what = error.detail.removeprefix(f"{name} is ")
+        raise InvalidJson(error.code, f"{name}:{found[0]}:{found[1]}: {what}", error.status) from error
     places: dict[Loc, Place] = {}
 
     def locate(loc: Sequence[str | int]) -> Place | None:
@@ -102,6 +107,56 @@ def _read_json(text: str, name: str) -> Source:
         return _nearest_place(places, loc)
 
     return Source(document, locate)
+
+
+def _wrong_with_json(text: str, error: json.JSONDecodeError) -> tuple[Place, str]:
+    """Where the mistake is and what to do about it; the reader's own words when it is not a common one."""
+    places, here = _Places(text), error.pos
+    place, rest = places.at(here), text[here:].lstrip()
+    before = text[:here].rstrip()
+    if error.msg.startswith("Unterminated string"):
+        return place, "the quote that opens here is not closed"
+    if error.msg.startswith("Invalid control character"):
+        return place, "a line break or control character inside a text; write \\n for a line break and \\t for a tab"
+    if error.msg.startswith("Invalid \\escape"):
+        return place, "a backslash in a text; write \\\\ for one"
+    if error.msg.startswith("Extra data"):
+        return place, "the document ends before this; remove what follows, or a bracket that closes too early"
+    if not rest and (opened := _last_open(text)) is not None:
+        return place, f"the text ends, but the {text[opened]} opened at {_line_column(places.at(opened))} is not closed"
+    if before.endswith(",") and rest[:1] in ("}", "]"):
+        return places.at(len(before) - 1), f"remove the comma before {rest[0]}"
+    if error.msg.startswith("Illegal trailing comma"):
+        return place, "remove the comma before the closing bracket"
+    if error.msg.startswith("Expecting ',' delimiter"):
+        return place, "a comma is missing before this"
+    if error.msg.startswith("Expecting ':' delimiter"):
+        return place, "a colon is missing before this"
+    if error.msg.startswith("Expecting property name"):
+        return place, "a key in double quotes is expected"
+    if error.msg.startswith("Expecting value"):
+        return place, "a value is expected; write text in double quotes"
+    return place, error.msg.removesuffix(" at")
+
+
+def _tokens(text: str) -> Iterator[re.Match[str]]:
+    """Without the white space at the end, in which the search for a token takes quadratic time."""
+    return _TOKEN.finditer(text.rstrip())
+
+
+def _last_open(text: str) -> int | None:
+    """Offset of the innermost bracket that is open at the end of the text."""
+    opened: list[int] = []
+    for match in _tokens(text):
+        if match[1] in "{[":
+            opened.append(match.start(1))
+        elif match[1] in "}]" and opened:
+            opened.pop()
+    return opened[-1] if opened else None
+
+
+def _line_column(place: Place) -> str:
+    return f"line {place[0]} column {place[1]}"
 
 
 def _nearest_place(places: Mapping[Loc, Place], loc: Sequence[str | int]) -> Place | None:
@@ -116,7 +171,7 @@ def _json_places(text: str) -> Iterator[tuple[Loc, Place]]:
     places = _Places(text)
     path: list[str | int] = []
     is_key = False
-    for match in _TOKEN.finditer(text):
+    for match in _tokens(text):
         lexeme, place = match[1], places.at(match.start(1))
         if lexeme in "}]":
             path.pop()
@@ -226,9 +281,8 @@ class _YamlReader:
             for event in yaml.parse(text, Loader=_LOADER):
                 self._take(event)
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            what = f"this is not YAML: {error.problem or error.context}"
-            raise _invalid("BAD_YAML", self.name, _place(mark) if mark else (1, 1), what) from error
+            place, what = _wrong_with_yaml(text, error)
+            raise _invalid("BAD_YAML", self.name, place, f"this is not YAML: {what}") from error
         except yaml.YAMLError as error:  # a character that YAML text may not hold has no mark
             what = f"this is not YAML: {getattr(error, 'reason', 'unreadable text')}"
             raise _invalid("BAD_YAML", self.name, (1, 1), what) from error
@@ -316,6 +370,58 @@ class _YamlReader:
             except InvalidJson as error:
                 raise self._refuse(event, error.detail, error.code) from error
         return text
+
+
+def _wrong_with_yaml(text: str, error: yaml.MarkedYAMLError) -> tuple[Place, str]:
+    """Where the mistake is and what to do about it; the reader's own words when it is not a common one.
+
+    PyYAML's two parsers word the same mistake differently, so the text decides as far as it can.
+    """
+    problem, context = str(error.problem or error.context), str(error.context or "")
+    mark = error.problem_mark or error.context_mark
+    place = _place(mark) if mark else (1, 1)
+    begin = _place(error.context_mark) if error.context_mark else place
+    lines = text.splitlines()
+    line = lines[place[0] - 1] if place[0] <= len(lines) else ""
+    before, after = line[: place[1] - 1], line[place[1] - 1 :]
+    is_token = "cannot start any token" not in problem
+    if "\t" in line[: len(line) - len(line.lstrip())] and (not is_token or "tab character" in problem):
+        return place, "a tab; indent with spaces, not tabs"
+    if problem.startswith("mapping values are not allowed"):
+        if ": " in before:
+            return place, "a second ': ' in one line; put the value in quotes when it holds ': '"
+        return place, "this line is indented more than the one it belongs beside, or the value above needs quotes"
+    if "quoted scalar" in context or "double-quoted" in context:
+        if "escape" in problem:
+            return place, "a backslash in double quotes; write \\\\ for one, or use single quotes"
+        return begin, "the quote that opens here is not closed"
+    if context in ("while parsing a flow sequence", "while parsing a flow mapping"):
+        return _unclosed(lines, place, begin, after)
+    if "simple key" in context:
+        return begin, "this line has no ': '; write 'name: value'"
+    if context in ("while scanning an alias", "while scanning an anchor") or not is_token:
+        sign = lines[begin[0] - 1][begin[1] - 1 : begin[1]]
+        return begin, f"put the value in quotes: it begins with {sign}"
+    if (
+        problem.endswith("entries are not allowed in this context")
+        or problem == "sequence entries are not allowed here"
+    ):
+        return place, "a list that is written with '- ' begins on a line of its own"
+    if context in ("while parsing a block mapping", "while parsing a block collection"):
+        if before.strip():
+            return place, "the value ends before this; put the whole value in one pair of quotes"
+        return place, f"this line is not indented like the others of what begins at {_line_column(begin)}"
+    return place, problem
+
+
+def _unclosed(lines: Sequence[str], place: Place, begin: Place, after: str) -> tuple[Place, str]:
+    bracket = lines[begin[0] - 1][begin[1] - 1 : begin[1]]
+    closing = "]" if bracket == "[" else "}"
+    if place[0] >= len(lines) and not after.strip():
+        return begin, f"the {bracket} that opens here is not closed"
+    hint = "; put a value that holds brackets in quotes" if after[:1] in ("[", "{", "]", "}") else ""
+    opened = f"the {bracket} opened at {_line_column(begin)} is not closed before this"
+    return place, f"',' or '{closing}' is missing: {opened}{hint}"
 
 
 def _read_yaml(text: str, name: str) -> Source:

@@ -14,6 +14,7 @@ from schemas.principals import normal_uuid
 
 from .dialects import UNION, Dialect
 from .validate_choice import check_choices
+from .validate_errors import wrong_with_error
 from .validate_fields import (
     Findings,
     Loc,
@@ -191,8 +192,9 @@ def _has_known_type(findings: Findings, loc: Loc, state: Mapping[str, Json]) -> 
 
 def _check_continuation(findings: Findings, loc: Loc, state: Mapping[str, Json]) -> None:
     """Exactly one of Next and ``"End": true``; ``"End": false`` counts as absent."""
-    ends = state.get("End") is True
-    if ends == ("Next" in state):
+    ends, goes_on = state.get("End") is True, "Next" in state
+    is_meant = not (ends or goes_on) and not findings.meant.get(loc, {}).keys().isdisjoint(("Next", "End"))
+    if ends == goes_on and not is_meant:
         findings.add(
             loc,
             f"A state of type '{state['Type']}' must be defined as either "
@@ -226,7 +228,7 @@ def _check_fail(findings: Findings, loc: Loc, state: Mapping[str, Json]) -> None
 
 def _check_one_of(findings: Findings, loc: Loc, state: Mapping[str, Json], fields: Sequence[str]) -> None:
     present = [field for field in fields if field in state]
-    if len(present) == 1:
+    if len(present) == 1 or (not present and any(findings.has(loc, state, field) for field in fields)):
         return
     *most, last = fields
     wanted = f"exactly one of {', '.join(most)} and {last}"
@@ -332,6 +334,9 @@ def _warn_of_state(findings: Findings, loc: Loc, state: Mapping[str, Json]) -> N
             findings.add(here, "without a ResultPath the error replaces all data of the run", "warning")
         if caught.issuperset(catcher["ErrorEquals"]):
             findings.add((*here, "ErrorEquals"), "catchers above have caught all these errors already", "warning")
+        for position, name in enumerate(catcher["ErrorEquals"]):
+            if (wrong := wrong_with_error(name)) is not None:
+                findings.add((*here, "ErrorEquals", position), wrong, "warning")
         caught.update(catcher["ErrorEquals"])
 
 

@@ -47,9 +47,9 @@ def check_choices(findings: Findings, loc: Loc, choices: Json) -> None:
     for index, rule in enumerate(choices):
         here = (*loc, index)
         if is_object(findings, here, rule):
+            _check_rule(findings, here, rule)
             if is_required(findings, here, rule, "Next"):
                 is_text(findings, (*here, "Next"), rule["Next"])
-            _check_rule(findings, here, rule)
 
 
 def _check_nested(findings: Findings, loc: Loc, rule: Json) -> None:

@@ -1,7 +1,8 @@
 """Checks of single fields of a state: types, paths, templates, addresses, names, times.
 
 Wordings and ``type`` names of structural errors are those of pydantic v1, in which the Globus Flows service answers
-(``str type expected``, ``type_error.str``); everything else is a sentence for the flow's author.
+(``str type expected``, ``type_error.str``); everything else is a sentence for the flow's author. What the hosted wording
+leaves unsaid is in ``ctx`` (``did_you_mean``, ``hint``); ``sentence`` says both.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from schemas.errors import Problem
-from schemas.json_text import Json
+from schemas.json_text import Json, dumps
 from schemas.times import parse_rfc3339
 
 from .dialects import Dialect
@@ -32,16 +33,36 @@ PRIVATE_PARAMETERS = "__Private_Parameters"
 
 #: Characters that reorder or hide the text around them (Unicode, "Bidirectional Character Types").
 _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+#: These are said in ``msg`` too; the others keep the hosted wording to the letter.
+_HINTED_IN_MSG = ("type_error.integer", "type_error.float")
+_RIGHT_FORMS = {
+    "type_error.str": "a text in quotes",
+    "type_error.dict": 'an object: {"name": value}',
+    "type_error.list": "a list: [...]",
+    "type_error.integer": "a whole number, such as 5",
+    "type_error.float": "a number, such as 5 or 0.5",
+    "value_error.strictbool": "true or false",
+}
+_UNQUOTED = {
+    "type_error.integer": re.compile(r"-?(?:0|[1-9]\d{0,18})", re.ASCII),
+    "type_error.float": re.compile(r"-?(?:0|[1-9]\d{0,18})(?:\.\d{1,18})?", re.ASCII),
+    "value_error.strictbool": re.compile(r"true|false", re.IGNORECASE),
+}
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\.?|\[[0-9A-Fa-f:.]+\]", re.ASCII)
 
 
 @dataclass(slots=True)
 class Findings:
-    """Problems found so far in one document, and the rules that apply to it."""
+    """Problems found so far in one document, and the rules that apply to it.
+
+    ``meant`` has, for the location of an object, the fields that its unknown keys stand for by all appearance: what
+    such a key says once need not be said again as a field that is missing or a state that nothing leads to.
+    """
 
     dialect: Dialect
     allow_http: bool = False
     problems: list[Problem] = field(default_factory=list)
+    meant: dict[Loc, dict[str, str]] = field(default_factory=dict)
     _comparisons_left: int = MAX_COMPARISONS
 
     def add(self, loc: Loc, msg: str, type: str = "value_error", **ctx: Any) -> None:  # noqa: A002 - the wire's word
@@ -51,6 +72,10 @@ class Findings:
         """As the function ``nearest``, until a document with very many mistakes has had its share of comparing."""
         self._comparisons_left -= len(known)
         return nearest(wrong, known) if self._comparisons_left >= 0 else None
+
+    def has(self, loc: Loc, body: Mapping[str, Json], name: str) -> bool:
+        """Whether the object at ``loc`` has the field, be it misspelled; ``check_keys`` has seen the object."""
+        return name in body or name in self.meant.get(loc, ())
 
     @property
     def is_asl(self) -> bool:
@@ -63,12 +88,20 @@ def did_you_mean(near: str | None) -> str:
     return "" if near is None else f"; did you mean {near!r}?"
 
 
-def nearest(wrong: str, known: Collection[str]) -> str | None:
+def sentence(problem: Mapping[str, Any]) -> str:
+    """All that a problem, as ``Problem.to_json`` gives it, has to say to a person who does not see its other members."""
+    msg, ctx = str(problem["msg"]), problem.get("ctx") or {}
+    if problem.get("type") == "value_error.extra":
+        return f"{msg}: {problem['loc'][-1]!r}{did_you_mean(ctx.get('did_you_mean'))}"
+    return f"{msg}: {ctx['hint']}" if "hint" in ctx else msg
+
+
+def nearest(wrong: str, known: Collection[str], *, cutoff: float = 0.6) -> str | None:
     """The known word that is most like the wrong one (case apart), if one is like it at all."""
     folded = {word.casefold(): word for word in known}
     if (same := folded.get(wrong.casefold())) is not None:
         return same
-    found = difflib.get_close_matches(wrong.casefold()[:128], folded, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(wrong.casefold()[:128], folded, n=1, cutoff=cutoff)
     return folded[found[0]] if found else None
 
 
@@ -85,6 +118,8 @@ def check_keys(findings: Findings, loc: Loc, body: Mapping[str, Json], allowed: 
             continue
         near = findings.nearest(key, [name for name in allowed if name not in body])
         ctx = {} if near is None else {"did_you_mean": near}
+        if near is not None:
+            findings.meant.setdefault(loc, {}).setdefault(near, key)
         findings.add((*loc, key), "extra fields not permitted", "value_error.extra", **ctx)
 
 
@@ -119,7 +154,7 @@ def is_filled_list(findings: Findings, loc: Loc, value: Json) -> bool:
 
 
 def is_required(findings: Findings, loc: Loc, body: Mapping[str, Json], key: str) -> bool:
-    if key not in body:
+    if not findings.has(loc, body, key):
         findings.add((*loc, key), "field required", "value_error.missing")
     return key in body
 
@@ -208,9 +243,54 @@ def check_url(findings: Findings, loc: Loc, value: Json) -> None:
 def _typed(findings: Findings, loc: Loc, value: Json, right: bool, msg: str, type_: str) -> bool:
     if value is None and not right:
         findings.add(loc, "none is not an allowed value", "type_error.none.not_allowed")
+    elif not right and type_ in _HINTED_IN_MSG:
+        findings.add(loc, f"{msg}: {_right_form(value, type_)}", type_)
     elif not right:
-        findings.add(loc, msg, type_)
+        findings.add(loc, msg, type_, hint=_right_form(value, type_))
     return right
+
+
+def _right_form(value: Json, type_: str) -> str:
+    """``'"5" is text; write 5 without quotes'``: what was given, and what would be right."""
+    given = _given(value)
+    match value:
+        case str() if type_ == "type_error.list":
+            return f"{given}; write it in brackets: [{_cut(value)}]"
+        case dict() if type_ == "type_error.list":
+            return f"{given}; write it in brackets: [{{...}}]"
+        case str() if _is_right_unquoted(value, type_):
+            return f"{given}; write {value.strip().lower()} without quotes"
+        case float() if type_ == "type_error.integer" and value.is_integer():
+            return f"{given}; write {int(value)}"
+        case bool() | int() | float() if type_ == "type_error.str":
+            return f'{given}; write it in quotes: "{_cut(value)}"'
+    return f"{given}; write {_RIGHT_FORMS[type_]}"
+
+
+def _given(value: Json) -> str:
+    match value:
+        case bool():
+            return f"{_cut(value)} is a boolean"
+        case int():
+            return f"{_cut(value)} is a number"
+        case float():
+            return f"{_cut(value)} is a number with a fraction"
+        case str():
+            return f"{_cut(value)} is text"
+        case list():
+            return "this is a list"
+        case _:
+            return "this is an object"
+
+
+def _cut(value: str | float) -> str:
+    """The value as JSON, no longer than a line bears."""
+    return dumps(value if not isinstance(value, str) or len(value) <= 60 else f"{value[:60]}...")
+
+
+def _is_right_unquoted(text: str, type_: str) -> bool:
+    pattern = _UNQUOTED.get(type_)
+    return pattern is not None and pattern.fullmatch(text.strip()) is not None
 
 
 def _compile_path(findings: Findings, loc: Loc, text: str, *, reference: bool) -> None:

@@ -33,9 +33,7 @@ def check_graph(findings: Findings, loc: Loc, states: Mapping[str, Json], start:
         entry = _target(findings, start_loc, start, states)
     edges: dict[str, list[str | None]] = {}
     for name, state in states.items():
-        edges[name] = [
-            _target(findings, (*states_loc, name, *found.loc), found.target, states) for found in transitions(state)
-        ]
+        edges[name] = _targets(findings, (*states_loc, name), state, states)
     if entry is not None:
         reached = _reached(entry, edges)
         for name in states:
@@ -59,6 +57,30 @@ def loops(states: Mapping[str, Json], inside: Callable[[Json], bool]) -> list[li
 def format_loop(loop: list[str]) -> str:
     """``A -> B -> A``, cut when long."""
     return " -> ".join([*loop[:_MAX_NAMED], *(["..."] if len(loop) > _MAX_NAMED else []), loop[0]])
+
+
+def _targets(findings: Findings, loc: Loc, state: Json, states: Mapping[str, Json]) -> list[str | None]:
+    """Where the state leads; a misspelled field leads where it is meant to, and its spelling alone is the problem."""
+    targets = [_target(findings, (*loc, *found.loc), found.target, states) for found in transitions(state)]
+    written = {found.loc for found in transitions(state)}
+    for found in transitions(_as_meant(findings, loc, state)):
+        if found.loc not in written:
+            targets.append(found.target if found.target in states else findings.nearest(found.target, states))
+    return targets
+
+
+def _as_meant(findings: Findings, loc: Loc, value: Json) -> Json:
+    """The state, its rules and its catchers with the names that their unknown keys stand for."""
+    if not findings.meant:
+        return value
+    if isinstance(value, list):
+        return [_as_meant(findings, (*loc, index), item) for index, item in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    meant = findings.meant.get(loc, {})
+    members = {name: value[name] for name in value if name not in meant.values()}
+    members |= {name: value[key] for name, key in meant.items()}
+    return {name: _as_meant(findings, (*loc, meant.get(name, name)), item) for name, item in members.items()}
 
 
 def _target(findings: Findings, loc: Loc, target: str, states: Mapping[str, Json]) -> str | None:

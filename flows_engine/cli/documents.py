@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flows_engine.asl.source import MAX_SOURCE_BYTES, Source, read_document
+from flows_engine.asl.validate_fields import sentence
 from flows_engine.sdk.errors import ApiError
 from schemas.errors import InvalidJson
 from schemas.json_text import Json
@@ -81,9 +82,7 @@ def problem_line(problem: Mapping[str, Any], sources: Sources) -> str:
     """``file:line:column: what is wrong  [where in the document]``."""
     loc = tuple(problem.get("loc", ()))
     where = json_path(loc[1:])
-    message = str(problem["msg"])
-    if problem.get("type") == "value_error.extra":
-        message += f": {loc[-1]!r}"
+    message = sentence(problem)
     if loc and loc[0] in sources:
         source, path = sources[loc[0]]
         return f"{place_of(source, path, loc[1:])}: {message}{f'  [{where}]' if where else ''}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from flows_engine.asl import analysis
 from flows_engine.asl.dialects import DIALECTS
 from flows_engine.asl.validate import validate as problems_of
 from flows_engine.asl.validate import warnings
+from flows_engine.asl.validate_fields import sentence
 from schemas.errors import InvalidJson, Problem
 from schemas.json_text import Json
 
@@ -76,17 +76,18 @@ def _report_unreadable(options: Options, error: Usage) -> None:
 
 def _print(problems: list[Problem], remarks: list[Problem], sources: Sources, definition: Json, dialect: str) -> None:
     for problem in problems:
-        click.echo(problem_line(problem.to_json(), sources))
+        click.echo(_line(problem, sources))
     for remark in remarks:
-        line = problem_line(remark.to_json(), sources)
-        click.echo(line.replace(": ", ": warning: ", 1))
+        click.echo(_line(remark, sources).replace(": ", ": warning: ", 1))
     _, path = sources["definition"]
     if problems:
         note(f"{path} has {_count(len(problems), 'problem')} in the {dialect} dialect")
         return
-    ways = analysis.number_of_possibilities(definition)
-    states = _count(len(definition["States"]), "state")
-    note(f"{path} is valid in the {dialect} dialect: {states}, {_count(ways, 'way')} through")
+    note(f"{path} is valid in the {dialect} dialect: {_count(len(definition['States']), 'state')}")
+
+
+def _line(problem: Problem, sources: Sources) -> str:
+    return problem_line({"loc": problem.loc, "msg": sentence(problem.to_json())}, sources)
 
 
 def _report(problems: list[Problem], remarks: list[Problem], sources: Sources, dialect: str) -> Json:
@@ -105,7 +106,7 @@ def _located(problem: Problem, sources: Sources) -> Json:
         "line": line,
         "column": column,
         "path": json_path(problem.loc[1:]),
-        "message": problem.msg,
+        "message": sentence(problem.to_json()),
         "type": problem.type,
     }
 

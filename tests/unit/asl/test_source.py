@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
+from flows_engine.asl import source
 from flows_engine.asl.source import read_document
 from schemas.errors import InvalidJson
 
@@ -87,29 +89,28 @@ BOMB = "a: &a [x]\n" + "".join(
     f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join(['*' + chr(97 + i)] * 9)}]\n" for i in range(9)
 )
 BAD = [
-    ("B10 json", '{"a": 1,\n "a": 2}', "f.json", "DUPLICATE_KEY", "f.json, line 2 column 7: the key 'a' appears twice"),
-    ("B01", '{"a" 1}', "f.json", "BAD_JSON", "at line 1 column 6"),
-    ("B06", '{"a":\n NaN}', "f.json", "BAD_NUMBER", "f.json, line 2 column 2: NaN is not a JSON number"),
-    ("B07", '{"a": 1e400}', "f.json", "BAD_NUMBER", "f.json, line 1 column 7: the number 1e400 is too large"),
-    ("B13", "[" * 70 + "]" * 70, "f.json", "TOO_DEEP", "line 1 column 65"),
-    ("alias", "a: 1\nb: *a", "f.yaml", "BAD_YAML", "f.yaml, line 2 column 4: aliases (*a) are not supported"),
-    ("anchor", "a: &x 1", "f.yaml", "BAD_YAML", "f.yaml, line 1 column 4: anchors (&x) are not supported"),
-    ("tag", "a: !!python/object:os.system x", "f.yaml", "BAD_YAML", "line 1 column 4: tags"),
-    ("own tag", "a: !x [1]", "f.yaml", "BAD_YAML", "line 1 column 4: tags (!x) are not supported"),
-    ("merge", "<<: {a: 1}", "f.yaml", "BAD_YAML", "line 1 column 1: merge keys"),
-    ("B79 twice", "a: 1\nb: 2\na: 3", "f.yaml", "DUPLICATE_KEY", "f.yaml, line 3 column 1: the key 'a' appears twice"),
-    ("B79 tab", "a:\n\tb: 1", "f.yaml", "BAD_YAML", "line 2 column 1"),
-    ("open", "a: [1", "f.yaml", "BAD_YAML", "this is not YAML"),
-    ("list key", "? [a]\n: 1", "f.yaml", "BAD_YAML", "line 1 column 3: a key must be text"),
-    ("two", "a: 1\n---\nb: 2", "f.yaml", "BAD_YAML", "line 2 column 1: one document is expected"),
-    ("empty", "", "f.yaml", "BAD_YAML", "line 1 column 1: the text is empty"),
+    ("B10 json", '{"a": 1,\n "a": 2}', "f.json", "DUPLICATE_KEY", "f.json:2:7: the key 'a' appears twice"),
+    ("B01", '{"a" 1}', "f.json", "BAD_JSON", ":1:6"),
+    ("B06", '{"a":\n NaN}', "f.json", "BAD_NUMBER", "f.json:2:2: NaN is not a JSON number"),
+    ("B07", '{"a": 1e400}', "f.json", "BAD_NUMBER", "f.json:1:7: the number 1e400 is too large"),
+    ("B13", "[" * 70 + "]" * 70, "f.json", "TOO_DEEP", ":1:65"),
+    ("alias", "a: 1\nb: *a", "f.yaml", "BAD_YAML", "f.yaml:2:4: aliases (*a) are not supported"),
+    ("anchor", "a: &x 1", "f.yaml", "BAD_YAML", "f.yaml:1:4: anchors (&x) are not supported"),
+    ("tag", "a: !!python/object:os.system x", "f.yaml", "BAD_YAML", ":1:4: tags"),
+    ("own tag", "a: !x [1]", "f.yaml", "BAD_YAML", ":1:4: tags (!x) are not supported"),
+    ("merge", "<<: {a: 1}", "f.yaml", "BAD_YAML", ":1:1: merge keys"),
+    ("B79 twice", "a: 1\nb: 2\na: 3", "f.yaml", "DUPLICATE_KEY", "f.yaml:3:1: the key 'a' appears twice"),
+    ("B79 tab", "a:\n\tb: 1", "f.yaml", "BAD_YAML", ":2:1"),
+    ("list key", "? [a]\n: 1", "f.yaml", "BAD_YAML", ":1:3: a key must be text"),
+    ("two", "a: 1\n---\nb: 2", "f.yaml", "BAD_YAML", ":2:1: one document is expected"),
+    ("empty", "", "f.yaml", "BAD_YAML", ":1:1: the text is empty"),
     ("control", "a: \x07", "f.yaml", "BAD_YAML", "this is not YAML"),
-    ("integer", "a: 99999999999999999999", "f.yaml", "BAD_NUMBER", "line 1 column 4: the integer"),
-    ("deep", "[" * 70 + "]" * 70, "f.yaml", "TOO_DEEP", "line 1 column 65"),
+    ("integer", "a: 99999999999999999999", "f.yaml", "BAD_NUMBER", ":1:4: the integer"),
+    ("deep", "[" * 70 + "]" * 70, "f.yaml", "TOO_DEEP", ":1:65"),
     ("NUL", 'a: "\\0"', "f.yaml", "BAD_TEXT", "NUL"),
-    ("bytes", b"a: b\nc: \xff", "f.yaml", "BAD_TEXT", "f.yaml, line 2 column 4: this is not UTF-8"),
+    ("bytes", b"a: b\nc: \xff", "f.yaml", "BAD_TEXT", "f.yaml:2:4: this is not UTF-8"),
     ("size", "x" * 524_289, "f.yaml", "TOO_LARGE", "the limit is 524288"),
-    ("B80", BOMB, "f.yaml", "BAD_YAML", "line 1 column 4: anchors"),
+    ("B80", BOMB, "f.yaml", "BAD_YAML", ":1:4: anchors"),
 ]  # fmt: skip
 
 
@@ -119,3 +120,66 @@ def test_what_is_not_one_plain_document_is_refused_with_its_place(text, name, co
         read_document(text, name=name)
     assert caught.value.code == code
     assert words in caught.value.detail
+
+
+NOT_YAML = [
+    ("tab", "a:\n\tb: 1", "2:1", "indent with spaces, not tabs"),
+    ("tab after a value", "a: b\n\tc: 1", "2:1", "indent with spaces, not tabs"),
+    ("colon", "a: b: c", "1:5", "put the value in quotes when it holds ': '"),
+    ("deeper", "a: 1\n  b: 2", "2:4", "this line is indented more than the one it belongs beside"),
+    ("shallower", "a:\n  b: 1\n c: 2\n", "3:2", "this line is not indented like the others of what begins at line 1 col"),
+    ("item", "a:\n - b\n c: 1", "3:2", "not indented like the others of what begins at line 2 column 2"),
+    ("double quote", 'a: 1\nb: "x\nc: 1\n', "2:4", "the quote that opens here is not closed"),
+    ("single quote", "b: 'x\n\tc: 1\n", "1:4", "the quote that opens here is not closed"),
+    ("bracket to the end", "a: [1\n\n", "1:4", "the [ that opens here is not closed"),
+    ("brace to the end", "a: {x: 1", "1:4", "the { that opens here is not closed"),
+    ("bracket", "a: [1\nb: 2\n", "2:2", "',' or ']' is missing: the [ opened at line 1 column 4 is not closed"),
+    ("bracket in a value", "a: {b: $.x[0]}", "1:11", "put a value that holds brackets in quotes"),
+    ("no colon", "a: 1\nfoo\nb: 2\n", "2:1", "write 'name: value'"),
+    ("at", "a: @x", "1:4", "put the value in quotes: it begins with @"),
+    ("star", "a: [*]", "1:5", "put the value in quotes: it begins with *"),
+    ("rest", "a: 'it's'", "1:8", "put the whole value in one pair of quotes"),
+    ("list", "a: - b", "1:4", "begins on a line of its own"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("loader", [yaml.SafeLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader)])
+@pytest.mark.parametrize(("text", "place", "words"), [row[1:] for row in NOT_YAML], ids=[row[0] for row in NOT_YAML])
+def test_common_mistakes_in_yaml_are_said_in_plain_words_by_both_parsers(text, place, words, loader, monkeypatch):
+    monkeypatch.setattr(source, "_LOADER", loader)
+    assert_refused(text, "f.yaml", f"f.yaml:{place}: this is not YAML: ", words)
+
+
+NOT_JSON = [
+    ("empty", " \n", "1:1", "the text is empty"),
+    ("open brace", '{"a": {"b": 1}', "1:15", "the { opened at line 1 column 1 is not closed"),
+    ("open bracket", '{"a": [1', "1:9", "the [ opened at line 1 column 7 is not closed"),
+    ("open quote", '{\n"a": "x', "2:6", "the quote that opens here is not closed"),
+    ("no colon", '{"a" 1}', "1:6", "a colon is missing before this"),
+    ("no comma", '{"a": 1\n "b": 2}', "2:2", "a comma is missing before this"),
+    ("last comma", '{"a": 1,\n}', "1:8", "remove the comma before }"),
+    ("last comma of a list", "[1, ]", "1:3", "remove the comma before ]"),
+    ("word", '{"a": x}', "1:7", "write text in double quotes"),
+    ("single quotes", "{'a': 1}", "1:2", "a key in double quotes is expected"),
+    ("line break", '{"a": "x\n"}', "1:9", "write \\n for a line break"),
+    ("backslash", '{"a": "\\d"}', "1:8", "a backslash in a text; write \\\\ for one"),
+    ("rest", '{"a": 1}}', "1:9", "the document ends before this"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "place", "words"), [row[1:] for row in NOT_JSON], ids=[row[0] for row in NOT_JSON])
+def test_common_mistakes_in_json_are_said_in_plain_words(text, place, words):
+    assert_refused(text, "f.json", f"f.json:{place}: ", words)
+
+
+def assert_refused(text, name, start, words):
+    with pytest.raises(InvalidJson) as caught:
+        read_document(text, name=name)
+    assert caught.value.detail.startswith(start)
+    assert words in caught.value.detail
+
+
+def test_white_space_at_the_end_costs_no_time():
+    spaces = " " * 400_000
+    assert read_document('{"a": 1}' + spaces, name="f.json").locate(("a",)) == (1, 7)
+    assert_refused('{"a": [1' + spaces, "f.json", "f.json:1:", "the [ opened at line 1 column 7 is not closed")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from pathlib import Path
 
 import pytest
 
 from flows_engine.asl.dialects import ASL, GLOBUS, UNION
 from flows_engine.asl.validate import validate, warnings
+from flows_engine.asl.validate_errors import RAISED, wrong_with_error
+from flows_engine.asl.validate_fields import sentence
 
 END = {"Type": "Pass", "End": True}
 URL = "https://actions.example.org/hello"
@@ -86,6 +90,83 @@ def test_structural_problems_have_the_wording_of_the_hosted_service(document, lo
 
 def test_an_unknown_field_suggests_the_known_one():
     assert problem(flow(action(Resultpath="$.a"))).ctx == {"did_you_mean": "ResultPath"}
+
+
+def test_the_sentence_about_an_unknown_field_names_it_and_the_known_one():
+    found = problem(flow(action(Resultpath="$.a")))
+    assert sentence(found.to_json()) == "extra fields not permitted: 'Resultpath'; did you mean 'ResultPath'?"
+    assert sentence(problem(flow(action(Zzz=1))).to_json()) == "extra fields not permitted: 'Zzz'"
+
+
+def rule(**fields):
+    return {"Variable": "$.a", "IsPresent": True, "Next": "Done"} | fields
+
+
+CATCHER = {"ErrorEquals": ["E"], "Next": "Done", "ResultPath": "$.e"}
+
+
+@pytest.mark.parametrize(
+    ("state", "loc", "meant"),
+    [
+        ({"Type": "Pass", "Nxet": "Done"}, ("Nxet",), "Next"),
+        ({"Type": "Pass", "next": "Done"}, ("next",), "Next"),
+        ({"Type": "Pass", "end": True}, ("end",), "End"),
+        ({"Type": "Choice", "Choices": [rule(Next="S")], "Defualt": "Done"}, ("Defualt",), "Default"),
+        ({"Type": "Choice", "Choises": [rule()]}, ("Choises",), "Choices"),
+        ({"Type": "Choice", "Choices": [without(rule(), "Next") | {"Nxt": "Done"}]}, ("Choices", 0, "Nxt"), "Next"),
+        ({"Type": "Choice", "Choices": [without(rule(), "IsPresent") | {"IsPresnt": True}]},
+         ("Choices", 0, "IsPresnt"), "IsPresent"),
+        ({"Type": "Choice", "Choices": [without(rule(), "Variable") | {"Varaible": "$.a"}]},
+         ("Choices", 0, "Varaible"), "Variable"),
+        (action(Cath=[CATCHER]), ("Cath",), "Catch"),
+        (action(Catch=[without(CATCHER, "Next") | {"Nxet": "Done"}]), ("Catch", 0, "Nxet"), "Next"),
+        (action(Catch=[without(CATCHER, "ErrorEquals") | {"ErorEquals": ["E"]}]), ("Catch", 0, "ErorEquals"),
+         "ErrorEquals"),
+        ({"Type": "Wait", "Secnds": 5, "End": True}, ("Secnds",), "Seconds"),
+        (without(action(ActionURL=URL), "ActionUrl"), ("ActionURL",), "ActionUrl"),
+    ],
+)  # fmt: skip
+def test_a_misspelled_field_is_one_problem_and_not_also_a_missing_one(state, loc, meant):
+    found = problem(flow(state))
+    assert found.loc == ("definition", "States", "S", *loc)
+    assert (found.msg, found.ctx) == ("extra fields not permitted", {"did_you_mean": meant})
+
+
+def test_a_misspelled_start_is_one_problem():
+    assert problem({"Startat": "S", "States": {"S": END}}).ctx == {"did_you_mean": "StartAt"}
+
+
+def test_a_field_that_is_like_another_does_not_hide_what_is_there():
+    assert problem(flow(END | {"Text": "x"})).ctx == {"did_you_mean": "Next"}
+    assert problem(flow({"Type": "Pass", "Next": "Done", "Ends": True})).ctx == {"did_you_mean": "End"}
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (action(WaitTime="5"), 'value is not a valid integer: "5" is text; write 5 without quotes'),
+        (action(WaitTime="soon"), 'value is not a valid integer: "soon" is text; write a whole number, such as 5'),
+        (action(WaitTime=True), "value is not a valid integer: true is a boolean; write a whole number, such as 5"),
+        (action(WaitTime=5.0), "value is not a valid integer: 5.0 is a number with a fraction; write 5"),
+        (action(WaitTime=[5]), "value is not a valid integer: this is a list; write a whole number, such as 5"),
+        ({"Type": "Choice", "Choices": [without(rule(NumericEquals="0.5"), "IsPresent")]},
+         'value is not a valid float: "0.5" is text; write 0.5 without quotes'),
+        (action(ExceptionOnActionFailure="False"),
+         'value is not a valid boolean: "False" is text; write false without quotes'),
+        (action(ExceptionOnActionFailure=0), "value is not a valid boolean: 0 is a number; write true or false"),
+        (action(RunAs=5), 'str type expected: 5 is a number; write it in quotes: "5"'),
+        (action(RunAs=False), 'str type expected: false is a boolean; write it in quotes: "false"'),
+        (action(RunAs={}), "str type expected: this is an object; write a text in quotes"),
+        (action(Catch=[CATCHER | {"ErrorEquals": "E"}]),
+         'value is not a valid list: "E" is text; write it in brackets: ["E"]'),
+        (action(Catch=CATCHER), "value is not a valid list: this is an object; write it in brackets: [{...}]"),
+        ({"Type": "Choice", "Choices": ["x" * 300]},
+         f'value is not a valid dict: "{"x" * 60}..." is text; write an object: {{"name": value}}'),
+    ],
+)  # fmt: skip
+def test_a_value_of_the_wrong_type_is_told_what_would_be_right(state, words):
+    (found,) = [one for one in validate(flow(state)) if "never reached" not in one.msg]
+    assert sentence(found.to_json()) == words
 
 
 LONG = "https://a.example/" + "x" * 2048
@@ -368,3 +449,42 @@ def test_a_loop_without_a_wait_gets_a_warning_and_one_with_a_wait_does_not():  #
     waiting = flow(choice, Again={"Type": "Wait", "Seconds": 5, "Next": "S"})
     assert ["S -> Again -> S" in found.msg for found in warnings(spinning)] == [True]
     assert warnings(waiting) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("ActionFailed", "ActionFailedException"),
+        ("ActionFailedError", "ActionFailedException"),
+        ("actionfailedexception", "ActionFailedException"),
+        ("ActionTimedOut", "ActionTimeout"),
+        ("ActionTimeoutException", "ActionTimeout"),
+        ("ActionUnableToStart", "ActionUnableToRun"),
+        ("NoToken", "NoTokenException"),
+        ("States.Timeout", "ActionTimeout"),
+        ("States.TaskFailed", "ActionFailedException"),
+        ("States.all", "States.ALL"),
+        ("States.NoChoiceMatch", "States.NoChoiceMatched"),
+    ],
+)
+def test_a_catcher_of_an_error_that_is_not_raised_gets_a_warning(name, meant):
+    document = flow(action(Catch=[CATCHER | {"ErrorEquals": ["ActionLost", name]}]))
+    assert validate(document) == []
+    (found,) = warnings(document)
+    assert found.loc == ("definition", "States", "S", "Catch", 0, "ErrorEquals", 1)
+    assert found.msg == f"{name!r} is not an error that is raised here; did you mean {meant!r}?"
+
+
+def test_an_unknown_name_of_the_reserved_kind_gets_a_warning_without_a_suggestion():
+    assert wrong_with_error("States.Zebra") == "'States.Zebra' is not an error that is raised here"
+
+
+@pytest.mark.parametrize("name", ["ActionFailedException", "States.ALL", "States.All", "E", "CopyFailed", "NotFound"])
+def test_errors_that_are_raised_and_names_of_ones_own_are_free(name):
+    assert wrong_with_error(name) is None
+
+
+def test_the_documentation_lists_the_errors_that_are_raised():
+    text = (Path(__file__).parents[3] / "docs" / "flow-language.md").read_text("utf-8")
+    table = text.partition("## Errors")[2].partition("## ")[0]
+    assert re.findall(r"^\| `([\w.]+)`", table, re.MULTILINE) == [*RAISED, "States.ALL"]
