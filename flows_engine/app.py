@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from pathlib import Path
 
 from flask import Flask
 from sqlalchemy import MetaData, select
-from sqlalchemy.engine import make_url
 
 from action_providers import registry
 from action_providers import tables as provider_tables
@@ -41,6 +41,7 @@ from flows_engine.asl.input_schema import check_input
 from flows_engine.auth import identities
 from flows_engine.auth import tables as auth_tables
 from flows_engine.auth.bootstrap import Installation, ensure_installation
+from flows_engine.auth.keys import create_private_file
 from flows_engine.auth.scopes import ScopeBook
 from flows_engine.auth.service import AuthService, AuthSettings
 from flows_engine.chores import Chores
@@ -50,8 +51,8 @@ from flows_engine.engine.delegation import Delegation
 from flows_engine.engine.flows import Flows
 from flows_engine.engine.runs import Runs
 from flows_engine.engine.subflows import FlowActionClient
-from flows_engine.settings import Settings
-from flows_engine.store import tables
+from flows_engine.settings import DATABASE_FILE, Settings, remembered_database
+from flows_engine.store import address, tables
 from flows_engine.store.db import SqlDatabase
 from flows_engine.store.doorbell import Doorbell
 from flows_engine.store.installation import open_installation
@@ -128,10 +129,12 @@ def build(settings: Settings, clock: Clock | None = None) -> House:
     Raises:
         DatabaseInUse: another engine owns the SQLite file.
         SchemaTooNew: the database was written by a newer version.
+        WrongDatabase: the data directory belongs to another database.
         PermissionError: files of secrets may be read by others.
     """
     clock = clock or SystemClock()
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    address.check(settings.data_dir, settings.database_url)
     lock = _own_database(settings)
     try:
         return _build(settings, clock, lock)
@@ -145,6 +148,7 @@ def _build(settings: Settings, clock: Clock, lock: FileLock | None) -> House:
     db = SqlDatabase(settings.database_url)
     migrate(db, METADATA)
     installation = ensure_installation(db, clock, settings.data_dir)
+    _remember_database(settings)
     with db.begin() as tx:
         namespace = open_installation(tx, now=to_us(clock.now()))
     collections = Collections(db, clock)
@@ -223,12 +227,23 @@ class _Bell:
 def _own_database(settings: Settings) -> FileLock | None:
     if not settings.is_sqlite:
         return None
-    file = make_url(settings.database_url).database
-    if not file or file == ":memory:":
+    file = address.sqlite_file(settings.database_url)
+    if file is None:
         return None
-    lock = FileLock(Path(f"{Path(file).resolve()}.lock"))  # one lock, by whatever name the file is opened
+    lock = FileLock(Path(f"{file.resolve()}.lock"))  # one lock, by whatever name the file is opened
     lock.acquire()
+    # SQLite would let others read a file that it makes; those beside it (-wal, -shm) get the mode of this one.
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     return lock
+
+
+def _remember_database(settings: Settings) -> None:
+    """From now on the data directory belongs to this database. Of two first starts at once, one is refused."""
+    document = address.document(settings.data_dir, settings.database_url)
+    if remembered_database(settings.data_dir) is None and document is not None:
+        create_private_file(settings.data_dir / DATABASE_FILE, document)
+    address.check(settings.data_dir, settings.database_url)
 
 
 def _auth(

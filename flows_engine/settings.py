@@ -1,6 +1,7 @@
 """Settings of one installation: where its data lives and what it allows. Values only; read once, passed down.
 
 Every command takes ``--data-dir`` and ``--database-url``; the other settings come from ``FLOWS_*`` environment variables.
+The database is the one that is named, else the one that the data directory was first used with, else SQLite in it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from schemas import json_text
+from schemas.errors import InvalidJson
+
+DEFAULT_PORT = 8765
+#: In the data directory: which database it belongs to.
+DATABASE_FILE = "database.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +27,7 @@ class Settings:
     data_dir: Path
     database_url: str
     host: str = "127.0.0.1"
-    port: int = 8765
+    port: int = DEFAULT_PORT
     public_url: str = ""
     dialect: str = "union"
     allow_http_actions: bool = False
@@ -65,13 +73,14 @@ def load(
     """
     directory = Path(data_dir).expanduser() if data_dir else default_data_dir(environ)
     directory = directory.absolute()
-    url = database_url or environ.get("FLOWS_DATABASE_URL") or f"sqlite:///{directory / 'flows.db'}"
+    url = database_url or environ.get("FLOWS_DATABASE_URL")
+    url = url or remembered_database(directory) or f"sqlite:///{directory / 'flows.db'}"
     alias_file = environ.get("FLOWS_ALIAS_FILE")
     return Settings(
         data_dir=directory,
         database_url=url,
         host=host or environ.get("FLOWS_HOST", "127.0.0.1"),
-        port=port if port is not None else _integer(environ, "FLOWS_PORT", 8765, 0, 65_535),
+        port=port if port is not None else _integer(environ, "FLOWS_PORT", DEFAULT_PORT, 0, 65_535),
         public_url=environ.get("FLOWS_PUBLIC_URL", ""),
         dialect=_choice(environ, "FLOWS_DIALECT", "union", ("globus", "asl", "union")),
         allow_http_actions=_boolean(environ, "FLOWS_ALLOW_HTTP_ACTIONS", False),
@@ -84,6 +93,27 @@ def load(
         http_threads=_integer(environ, "FLOWS_HTTP_THREADS", 16, 1, 512),
         release_remote_actions=_boolean(environ, "FLOWS_RELEASE_REMOTE_ACTIONS", True),
     )
+
+
+def remembered_database(data_dir: Path) -> str | None:
+    """Address of the database that the data directory belongs to, with ``***`` for a password; None at first use.
+
+    Raises:
+        ValueError: the file cannot be understood.
+    """
+    path = data_dir / DATABASE_FILE
+    try:
+        url = json_text.loads(path.read_bytes(), what=str(path))["url"]
+    except FileNotFoundError:
+        return None
+    except (InvalidJson, KeyError, TypeError):
+        url = None
+    if not isinstance(url, str) or "://" not in url:
+        raise ValueError(
+            f'{path} must hold {{"url": ...}}, the address of the database; remove it to have it made anew'
+        )
+    scheme, _, file = url.partition(":///")
+    return f"sqlite:///{data_dir / file}" if scheme == "sqlite" else url
 
 
 def _integer(environ: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:

@@ -53,6 +53,8 @@ _FAREWELL_PATIENCE = timedelta(minutes=10)
 #: One claim in so many looks first at items that were begun again and again.
 _SUSPECT_EVERY = 16
 
+_SHORTEST_SLEEP_S = 0.005
+
 #: An INACTIVE action is looked at this often.
 _INACTIVE_POLL = timedelta(minutes=15)
 
@@ -179,9 +181,10 @@ class Worker:
             with self._db.read() as tx:
                 due = work_queue.next_due(tx)
             if due is not None:
-                wait_s = min(wait_s, max(0.0, (due - self._now()) / 1e6))
+                # What is due and could not be claimed is in somebody's hands for a moment.
+                wait_s = min(wait_s, max(_SHORTEST_SLEEP_S, (due - self._now()) / 1e6))
         with self._signal:
-            if not self._signalled and wait_s > 0:
+            if not self._signalled:
                 self._signal.wait(wait_s)
             self._signalled = False
 

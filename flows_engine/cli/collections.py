@@ -38,6 +38,7 @@ def add(
 ) -> None:
     """Offer the directory PATH as the collection NAME. You own it; others need an access rule."""
     with open_operator(options.settings()) as operator:
+        same = [one["id"] for one in operator.collections() if one["display_name"] == name]
         made = operator.add_collection(
             name,
             str(path.expanduser().absolute()),
@@ -45,6 +46,10 @@ def add(
             description=description,
             read_only=read_only,
             public=public,
+        )
+    if same:
+        note(
+            f"Warning: the name {shown(name)!r} is taken by {', '.join(same)} as well; commands need the id from now on"
         )
     if options.as_json:
         print_json(made)

@@ -29,9 +29,9 @@ from action_providers import registry
 from flows_engine.actions.aliases import load_aliases
 from flows_engine.asl.dialects import DIALECTS
 from flows_engine.engine.invariants import broken_invariants
-from flows_engine.local import RunningServer, find_server
+from flows_engine.local import NoCredentialsError, RunningServer, check_database, credentials, find_server
 from flows_engine.settings import Settings
-from flows_engine.store import migrate, tables, work_queue
+from flows_engine.store import address, migrate, tables, work_queue
 from flows_engine.store.db import SqlDatabase
 from schemas.times import from_us, to_us
 
@@ -141,8 +141,19 @@ def _files(settings: Settings) -> Findings:
     if not (folder / "client.json").exists() and (folder / "keys").exists():
         advice = "put it back, or find the id with 'flows clients list' and give it to 'flows clients rotate'"
         yield Finding("files", Grade.BAD, f"{folder / 'client.json'} is missing: commands cannot sign in", advice)
+    elif not exposed:
+        yield from _client(folder)
     if not exposed:
         yield Finding("files", Grade.GOOD, "secrets are readable by their owner alone")
+
+
+def _client(folder: Path) -> Findings:
+    if not (folder / "client.json").exists():
+        return  # a folder without an installation
+    try:
+        credentials(folder)
+    except (NoCredentialsError, OSError) as error:
+        yield Finding("files", Grade.BAD, str(error), "until then commands cannot sign in")
 
 
 def _disk(settings: Settings) -> Findings:
@@ -255,6 +266,13 @@ def _providers(settings: Settings) -> Findings:
 
 
 def _database(settings: Settings, server: RunningServer | None) -> Findings:
+    try:
+        address.check(settings.data_dir, settings.database_url)
+        if server is not None:
+            check_database(settings, server)
+    except (SQLAlchemyError, ValueError) as error:
+        yield Finding("database", Grade.BAD, _first_line(error), "mend --database-url or FLOWS_DATABASE_URL")
+        return
     file = _sqlite_file(settings)
     if file is not None and not file.exists():
         yield Finding("database", Grade.NOTE, f"there is no {file} yet", "it is made at the first start")

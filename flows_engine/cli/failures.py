@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from enum import IntEnum
 from typing import IO, Any
 
@@ -18,6 +19,9 @@ from flows_engine.sdk.errors import ApiError, ClientError
 from schemas.errors import InvalidJson
 
 log = logging.getLogger(__name__)
+
+#: How a text is refused where the input's schema wants ``"format": "uuid"``.
+_NO_UUID = re.compile(r" is not a 'uuid'")
 
 
 class Exit(IntEnum):
@@ -64,7 +68,8 @@ def failure_of(error: Exception) -> Failure:
     # Only failing commands pay for loading these.
     from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-    from flows_engine.local import NoCredentialsError
+    from flows_engine.local import NoCredentialsError, ServerIsUp
+    from flows_engine.store.address import WrongDatabase
     from flows_engine.store.lock import DatabaseInUse
     from flows_engine.store.migrate import SchemaTooNew
 
@@ -77,11 +82,11 @@ def failure_of(error: Exception) -> Failure:
             return Failure(_sentence(error), Exit.AUTHENTICATION, code="NO_CREDENTIALS")
         case ClientError():
             return Failure(_sentence(error), code="NO_ANSWER")
-        case DatabaseInUse():
+        case DatabaseInUse() | ServerIsUp():
             return Failure(_sentence(error), Exit.BUSY, code="BUSY")
         case SchemaTooNew() | PermissionError():
             return Failure(_sentence(error), code=type(error).__name__.upper())
-        case InvalidJson():
+        case InvalidJson() | WrongDatabase():
             return Usage(_sentence(error))
         case DBAPIError():
             first = str(error.orig).strip().partition("\n")[0] or type(error.orig).__name__
@@ -99,7 +104,14 @@ def failure_of(error: Exception) -> Failure:
 
 def _of_api(error: ApiError) -> Failure:
     exit_code = {401: Exit.AUTHENTICATION, 403: Exit.AUTHENTICATION, 404: Exit.NOT_FOUND}.get(error.status, Exit.FAILED)
-    return Failure(_sentence(error), exit_code, code=error.code, document=error.detail)
+    return Failure(f"{_sentence(error)}{_hint(error)}", exit_code, code=error.code, document=error.detail)
+
+
+def _hint(error: ApiError) -> str:
+    """What helps those who gave the name of a collection in the input of a run, where its id belongs."""
+    if error.code != "FLOW_INPUT_ERROR" or not _NO_UUID.search(str(error)):
+        return ""
+    return "\nIds of collections are shown by: flows collections list"
 
 
 def _of_our_fault(error: Exception) -> Failure:

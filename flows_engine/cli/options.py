@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,7 +42,9 @@ def common(command: F) -> F:
 
     @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
     @click.option(
-        "--database-url", metavar="URL", help="Default: $FLOWS_DATABASE_URL, else SQLite in the data directory."
+        "--database-url",
+        metavar="URL",
+        help="Default: $FLOWS_DATABASE_URL, else what the data directory was first used with, else SQLite in it.",
     )
     @click.option(
         "--data-dir",
@@ -64,6 +67,17 @@ class Group(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature is click's
         return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            if not near or "Did you mean" in error.message:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean '{near[0]}'?", ctx) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -27,6 +27,7 @@ from flows_engine.api.http_server import HttpLimits, create_http_server
 from flows_engine.app import House, build
 from flows_engine.local import RunningServer, ServerFile, install_operator
 from flows_engine.settings import Settings
+from flows_engine.store import address
 from schemas.times import format_time
 
 from .failures import Exit, Failure, Usage
@@ -55,8 +56,8 @@ def serve(options: Options, host: str | None, port: int | None, has_proxy: bool)
     settings = options.settings(host=host, port=port)
     check_address(settings, has_proxy=has_proxy)
     log_everything()
-    with _opened(settings) as (house, listener):
-        Server(house, listener).run(as_json=options.as_json)
+    with _opened(settings) as (house, listener, file):
+        Server(house, listener, file).run(as_json=options.as_json)
 
 
 def check_address(settings: Settings, *, has_proxy: bool) -> None:
@@ -83,21 +84,27 @@ def is_loopback(host: str) -> bool:
 
 
 @contextlib.contextmanager
-def _opened(settings: Settings) -> Iterator[tuple[House, socket.socket]]:
-    """The house and the socket it will be reached at. A free port must be known before the house is built."""
+def _opened(settings: Settings) -> Iterator[tuple[House, socket.socket, ServerFile]]:
+    """The house, the socket it will be reached at, and the file that will say so, claimed.
+
+    A free port must be known before the house is built.
+    """
     with contextlib.ExitStack() as stack:
         listener = None
         if settings.port == 0:
             listener = stack.enter_context(_bound(settings))
             settings = replace(settings, port=listener.getsockname()[1])
         house = build(settings)
+        file = ServerFile(settings.data_dir)
         try:
+            file.claim()
+            stack.callback(file.withdraw)
             if listener is None:
                 listener = stack.enter_context(_bound(settings))
         except BaseException:
             house.close(started=False)
             raise
-        yield house, listener
+        yield house, listener, file
 
 
 def _bound(settings: Settings) -> socket.socket:
@@ -124,10 +131,10 @@ def _bound(settings: Settings) -> socket.socket:
 class Server:
     """A house being served."""
 
-    def __init__(self, house: House, listener: socket.socket) -> None:
+    def __init__(self, house: House, listener: socket.socket, file: ServerFile) -> None:
         self._house = house
         self._listener = listener
-        self._file = ServerFile(house.settings.data_dir)
+        self._file = file
         self._stop = threading.Event()
         self._sockets: dict[int, Any] = {}
         self._http: Any = None
@@ -142,6 +149,7 @@ class Server:
             pid=os.getpid(),
             started=format_time(datetime.now(UTC)),
             operator_key=install_operator(self._house),
+            database=address.shown(settings.database_url),
         )
         limits = HttpLimits(threads=settings.http_threads)
         self._http = create_http_server(self._house.web, self._listener, self._sockets, limits)
@@ -214,7 +222,7 @@ def _announce(house: House, server: RunningServer, *, as_json: bool) -> None:
         return
     lines = [f"flows-engine is up at {server.public_url}", f"  data directory    {house.settings.data_dir}"]
     if not house.settings.is_sqlite:
-        lines.append(f"  database          {house.database.url.render_as_string(hide_password=True)}")
+        lines.append(f"  database          {address.shown(house.settings.database_url)}")
     lines.append('  official clients  eval "$(flows env)"    then: globus flows list')
     if installation.is_first_start:
         lines += [

@@ -4,10 +4,11 @@
 without a server its requests go to the web application in this process. Nothing here decides about flows.
 """
 
-from .server_file import RunningServer, ServerFile, find_server
+from .server_file import RunningServer, ServerFile, ServerIsUp, find_server
 from .session import (
     NoCredentialsError,
     Session,
+    check_database,
     credentials,
     install_operator,
     open_client,
@@ -19,7 +20,9 @@ __all__ = [
     "NoCredentialsError",
     "RunningServer",
     "ServerFile",
+    "ServerIsUp",
     "Session",
+    "check_database",
     "credentials",
     "find_server",
     "install_operator",

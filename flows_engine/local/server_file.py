@@ -1,7 +1,8 @@
 """``<data_dir>/server.json``: where the server of a data directory can be reached, for programs of the same owner.
 
 The server holds a lock on the file as long as it lives, so that what a killed server left behind is never believed:
-its address may belong to somebody else by now, who must not be sent a client's secret.
+its address may belong to somebody else by now, who must not be sent a client's secret. A lock on the directory itself
+keeps a second server from taking its place in the file.
 """
 
 from __future__ import annotations
@@ -19,15 +20,21 @@ from schemas.json_text import Json
 NAME = "server.json"
 
 
+class ServerIsUp(Exception):
+    """The data directory has a server already."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningServer:
-    """``url`` is for this machine, ``public_url`` for others; ``operator_key`` opens the operator's routes."""
+    """``url`` is for this machine, ``public_url`` for others; ``operator_key`` opens the operator's routes;
+    ``database`` is the address of its database without a password, empty when it is not known."""
 
     url: str
     public_url: str
     pid: int
     started: str
     operator_key: str
+    database: str = ""
 
     def to_json(self) -> dict[str, Json]:
         return {
@@ -36,6 +43,7 @@ class RunningServer:
             "pid": self.pid,
             "started": self.started,
             "operator_key": self.operator_key,
+            "database": self.database,
         }
 
 
@@ -45,9 +53,33 @@ class ServerFile:
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / NAME
         self._descriptor: int | None = None
+        self._directory: int | None = None
+
+    def claim(self) -> None:
+        """Make sure to be the one server of the data directory, which must be there; ``withdraw`` gives it free.
+
+        Raises:
+            ServerIsUp: the sentence names the other one.
+        """
+        if self._directory is not None:
+            return
+        folder = self._path.parent
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(descriptor)
+            other = find_server(folder)
+            who = f"process {other.pid} at {other.url}" if other else "just starting or stopping"
+            raise ServerIsUp(
+                f"another server ({who}) uses the data directory {folder}; stop it first, or give this one a --data-dir "
+                "of its own with copies of keys/ and client.json"
+            ) from error
+        self._directory = descriptor
 
     def publish(self, server: RunningServer) -> None:
-        """Write the file, mode 0600; readers see it whole, and locked from the first moment."""
+        """Write the file, mode 0600; readers see it whole, and locked from the first moment. Claims what is not claimed."""
+        self.claim()
         draft = self._path.with_name(f".{NAME}.{secrets.token_hex(8)}")
         descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -56,18 +88,22 @@ class ServerFile:
         self._descriptor = descriptor
 
     def withdraw(self) -> None:
-        """Remove the file, unless another server has put its own there since."""
-        if self._descriptor is None:
-            return
-        own = os.fstat(self._descriptor)
+        """Remove the file, unless it is another server's, and give the data directory free."""
+        if self._descriptor is not None:
+            self._remove(self._descriptor)
+        for descriptor in (self._descriptor, self._directory):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._descriptor = self._directory = None
+
+    def _remove(self, descriptor: int) -> None:
+        own = os.fstat(descriptor)
         try:
             there = self._path.stat()
             if (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino):
                 self._path.unlink()
         except FileNotFoundError:
             pass  # somebody tidied up
-        os.close(self._descriptor)
-        self._descriptor = None
 
 
 def find_server(data_dir: Path) -> RunningServer | None:
@@ -87,8 +123,9 @@ def find_server(data_dir: Path) -> RunningServer | None:
                 pid=int(document["pid"]),
                 started=str(document["started"]),
                 operator_key=str(document["operator_key"]),
+                database=str(document.get("database", "")),
             )
-        except (InvalidJson, KeyError, TypeError, ValueError):
+        except (InvalidJson, AttributeError, KeyError, TypeError, ValueError):
             return None
 
 

@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from flows_engine import settings as settings_of
 from flows_engine.sdk.client import Client
 from flows_engine.sdk.errors import ClientError
 from flows_engine.sdk.transport import WsgiTransport
-from flows_engine.settings import Settings
+from flows_engine.settings import DEFAULT_PORT, Settings
 from flows_engine.store.lock import DatabaseInUse
 from schemas import json_text
 from schemas.errors import InvalidJson
@@ -55,6 +55,7 @@ def open_session(
     Raises:
         DatabaseInUse: an engine that is not a server owns the database, such as another command.
         SchemaTooNew: the database was written by a newer version.
+        WrongDatabase: the data directory, or its server, has another database.
         NoCredentialsError: see the class.
     """
     with _open_engine(settings, pause, work=work) as engine:
@@ -109,6 +110,24 @@ def credentials(data_dir: Path) -> tuple[str, str]:
         ) from error
 
 
+def check_database(settings: Settings, server: RunningServer) -> None:
+    """See that the server's database is the one that is meant.
+
+    Raises:
+        WrongDatabase: it is not; the sentence names both.
+    """
+    if server.database in ("", settings.database_url):
+        return
+    from flows_engine.store import address
+
+    if not address.is_same(server.database, settings.database_url):
+        raise address.WrongDatabase(
+            f"the server at {server.url} of the data directory {settings.data_dir} uses the database {server.database}, "
+            f"not {address.shown(settings.database_url)}; leave out --database-url and FLOWS_DATABASE_URL, or name "
+            "another --data-dir"
+        )
+
+
 def install_operator(house: House) -> str:
     """Mount the operator's routes; gives the key that opens them."""
     from .operator_api import create_blueprint
@@ -138,7 +157,7 @@ def _open_engine(settings: Settings, pause: Callable[[float], None], *, work: bo
         if work:
             found.start()
             started = True
-        yield _Engine(url=settings.base_url, operator_key=key, transport=WsgiTransport(found.web), server=None)
+        yield _Engine(url=found.settings.base_url, operator_key=key, transport=WsgiTransport(found.web), server=None)
     finally:
         found.close(started=started)
 
@@ -147,11 +166,13 @@ def _find(settings: Settings, pause: Callable[[float], None]) -> RunningServer |
     deadline = time.monotonic() + _PATIENCE_S
     while True:
         if (server := find_server(settings.data_dir)) is not None:
+            check_database(settings, server)
             return server
         from flows_engine.app import build
 
         try:
-            return build(settings)
+            # Port 0, a free one, is for servers; addresses made here need one that can be written in a URL.
+            return build(replace(settings, port=settings.port or DEFAULT_PORT))
         except DatabaseInUse:
             if time.monotonic() >= deadline:
                 raise

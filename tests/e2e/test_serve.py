@@ -18,6 +18,7 @@ import requests
 
 from flows_engine.local import find_server
 from tests.e2e.server import PATIENCE_S, ServerProcess
+from tests.postgres import PostgresServer
 
 NAP = {"StartAt": "Nap", "States": {"Nap": {"Type": "Wait", "Seconds": 2, "End": True}}}
 LONG_NAP = {"StartAt": "Nap", "States": {"Nap": {"Type": "Wait", "Seconds": 3600, "End": True}}}
@@ -83,6 +84,29 @@ def test_a_second_server_on_the_same_data_exits_with_75(server: ServerProcess) -
     assert (code, out) == (75, "")
     assert "owns this database" in err
     assert requests.get(f"{server.url}/healthz", timeout=5).ok
+
+
+def test_a_data_directory_on_postgresql_has_one_server_and_one_database(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    url = postgres.new_database()
+    server = ServerProcess(tmp_path / "data", database_url=url.replace("flows@", "flows:s3cret@"))
+    try:
+        server.start()
+        document = json.loads((server.data_dir / "server.json").read_text())
+        assert document["database"] == url.replace("flows@", "flows:***@")
+        assert ended(flows(server.data_dir, "list"))[0] == 0
+        assert ended(flows(server.data_dir, "list", "--database-url", url))[0] == 0
+        code, out, err = ended(flows(server.data_dir, "list", "--database-url", postgres.new_database()))
+        assert (code, out) == (2, "")
+        assert f"the server at {server.url}" in err.lower()
+        code, out, err = ended(flows(server.data_dir, "serve", "--port", "0", "--database-url", url))
+        assert (code, out) == (75, "")
+        assert f"at {server.url}) uses the data directory {server.data_dir}; stop it first, or" in err
+        assert json.loads((server.data_dir / "server.json").read_text()) == document
+        assert not (server.data_dir / "flows.db").exists()
+    finally:
+        server.close()
 
 
 def test_a_port_that_is_taken_is_said_in_one_sentence(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from click.testing import CliRunner, Result
 from flows_engine import local, settings
 from flows_engine.app import build
 from flows_engine.cli.main import flows
+from flows_engine.local import RunningServer, ServerFile
 from flows_engine.sdk import Client
 from tests.postgres import PostgresServer
 
@@ -80,6 +82,14 @@ class Desk:
 
     def json(self, *arguments: str, code: int = 0) -> Any:
         return json.loads(self.flows(*arguments, "--json", code=code).stdout)
+
+
+def a_server(database: str) -> RunningServer:
+    """One that would not answer."""
+    url = "http://127.0.0.1:9"
+    return RunningServer(
+        url=url, public_url=url, pid=1, started="2026-01-01T00:00:00Z", operator_key="k", database=database
+    )
 
 
 @pytest.fixture
@@ -171,7 +181,7 @@ def test_every_problem_is_shown_in_its_place(desk: Desk) -> None:
 def test_a_good_definition_is_said_to_be_good(desk: Desk) -> None:
     result = desk.flows("validate", desk.file("hello.yaml", HELLO))
     assert result.stdout == ""
-    assert "is valid in the union dialect: 2 states, 1 way through" in result.stderr
+    assert "is valid in the union dialect: 2 states" in result.stderr
 
 
 def test_what_is_suspicious_is_a_warning(desk: Desk) -> None:
@@ -197,7 +207,7 @@ def test_an_input_schema_is_checked_too(desk: Desk) -> None:
 
 def test_a_file_that_is_no_document_fails_the_check(desk: Desk) -> None:
     path = desk.file("x.json", '{"StartAt": ')
-    assert "line 1 column 13" in desk.flows("validate", path, code=1).stdout
+    assert f"{path}:1:13: this is not JSON" in desk.flows("validate", path, code=1).stdout
     assert desk.json("validate", path, code=1)["valid"] is False
     desk.flows("validate", str(desk.folder / "missing.json"), code=2)
 
@@ -289,6 +299,23 @@ def test_a_directory_is_offered_and_withdrawn(desk: Desk) -> None:
     assert folder.is_dir()
 
 
+def test_a_name_of_a_collection_that_is_taken_is_warned_of(desk: Desk) -> None:
+    first = desk.flows("collections", "add", "mine", str(desk.folder))
+    assert "Warning" not in first.stderr
+    second = desk.flows("collections", "add", "mine", str(desk.folder))
+    assert f"Warning: the name 'mine' is taken by {first.stdout.strip()} as well" in second.stderr
+    assert len(desk.json("collections", "list")) == 2
+
+
+@pytest.mark.parametrize(("schema", "is_hinted"), [({"format": "uuid"}, True), ({"maxLength": 2}, False)])
+def test_the_name_of_a_collection_in_an_input_gets_a_hint(desk: Desk, schema: dict[str, Any], is_hinted: bool) -> None:
+    schema_file = desk.file("schema.json", json.dumps({"properties": {"to": {"type": "string", **schema}}}))
+    given = ["--input", desk.file("in.json", '{"to": "arch"}'), "--input-schema", schema_file]
+    result = desk.flows("run", desk.file("flow.json", FAIL), *given, code=1)
+    assert "'arch'" in result.stderr
+    assert ("flows collections list" in result.stderr) is is_hinted
+
+
 def test_a_client_is_registered_given_a_new_secret_and_removed(desk: Desk) -> None:
     made = desk.json("clients", "create", "provider", "--scope", "action_all", "--audience", "localhost:9000")
     assert made["scopes"] == [f"https://auth.globus.org/scopes/{made['client_id']}/action_all"]
@@ -323,7 +350,8 @@ def test_the_environment_of_the_official_clients_is_our_own(desk: Desk) -> None:
     assert values["GLOBUS_SDK_SERVICE_URL_AUTH"] == "http://127.0.0.1:8765/auth/"
 
 
-def test_a_new_and_a_used_installation_are_sound(desk: Desk) -> None:
+def test_a_new_and_a_used_installation_are_sound(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOWS_PORT", "0")  # somebody's server may be up on the usual one
     assert desk.flows("doctor").output.count(" BAD ") == 0
     desk.flows("run", desk.file("flow.json", FAIL), code=1)
     checks = {one["check"]: one["grade"] for one in desk.json("doctor")["findings"]}
@@ -336,6 +364,27 @@ def test_what_is_not_sound_is_named_with_its_cure(desk: Desk) -> None:
     result = desk.flows("doctor", code=1)
     assert f"chmod 600 {desk.data_dir / 'client.json'}" in result.stdout
     assert "may be read by others" in desk.flows("list", code=1).stderr
+
+
+def test_a_client_file_that_cannot_be_read_is_found(desk: Desk) -> None:
+    desk.flows("list")
+    (desk.data_dir / "client.json").write_text("{")
+    assert "client.json does not hold a client_id and a client_secret" in desk.flows("doctor", code=1).stdout
+
+
+def test_the_database_of_a_server_is_not_taken_for_the_one_in_the_data_directory(desk: Desk) -> None:
+    desk.data_dir.mkdir(mode=0o700)
+    file = ServerFile(desk.data_dir)
+    file.publish(a_server("postgresql://db/flows"))
+    findings = {one["check"]: one["text"] for one in desk.json("doctor", code=1)["findings"]}
+    refused = desk.flows("list", code=2).stderr
+    file.withdraw()
+    said = (
+        f"uses the database postgresql://db/flows, not sqlite:///{desk.data_dir / 'flows.db'}; leave out --database-url"
+    )
+    assert said in findings["database"]
+    assert said in refused
+    assert not (desk.data_dir / "flows.db").exists()
 
 
 def test_a_damaged_run_is_found(desk: Desk) -> None:
@@ -387,6 +436,8 @@ def test_a_damaged_run_is_found(desk: Desk) -> None:
         (["list", "--database-url", "nonsense"], 1, "database address cannot be used"),
         (["list", "--database-url", "postgresql://nobody@127.0.0.1:1/x"], 1, "The database cannot be used"),
         (["nothing"], 2, "No such command"),
+        (["statr"], 2, "No such command 'statr'. Did you mean 'start'?"),
+        (["runs", "lsit"], 2, "No such command 'lsit'. Did you mean 'list'?"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence_and_an_exit_code(
@@ -414,6 +465,31 @@ def test_an_engine_elsewhere_is_not_disturbed(desk: Desk) -> None:
     house.close(started=False)
     assert f"another engine (process {os.getpid()}) owns this database" in error.lower()
     desk.flows("list")
+
+
+def test_a_free_port_is_no_concern_of_a_command_without_a_server(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOWS_PORT", "0")
+    result = desk.flows("run", desk.file("hello.yaml", HELLO), "--input", desk.file("in.json", '{"name": "Ed"}'))
+    assert json.loads(result.stdout)["greeting"]["details"]["hello"] == "Ed"
+
+
+def test_the_database_is_for_its_owner_alone(desk: Desk) -> None:
+    house = build(settings.load(data_dir=desk.data_dir, environ={}))
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in desk.data_dir.glob("*.*")}
+    house.close(started=False)
+    assert {"flows.db", "flows.db-wal", "flows.db-shm", "database.json"} <= modes.keys()
+    assert set(modes.values()) == {0o600}
+
+
+def test_a_data_directory_is_used_with_one_database(desk: Desk) -> None:
+    desk.flows("list")
+    other = f"sqlite:///{desk.folder / 'other.db'}"
+    for command in (["list"], ["serve", "--port", "0"]):
+        refused = desk.flows(*command, "--database-url", other, code=2).stderr
+        assert f"belongs to the database sqlite:///{desk.data_dir / 'flows.db'}, not to {other}; give" in refused
+    checks = {one["check"]: one for one in desk.json("doctor", "--database-url", other, code=1)["findings"]}
+    assert other in checks["database"]["text"]
+    assert not (desk.folder / "other.db").exists()
 
 
 # The Python way
@@ -463,14 +539,32 @@ def test_the_operators_routes_open_for_the_operator_alone(desk: Desk) -> None:
     house.close(started=False)
 
 
-def test_a_postgresql_database_serves_as_well(desk: Desk, postgres: PostgresServer) -> None:
+def test_a_postgresql_database_serves_as_well(
+    desk: Desk, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     where = ["--database-url", postgres.new_database()]
     result = desk.flows(
         "run", desk.file("hello.yaml", HELLO), "--input", desk.file("in.json", '{"name": "Di"}'), *where
     )
     assert json.loads(result.stdout)["greeting"]["details"]["hello"] == "Di"
+    monkeypatch.setenv("FLOWS_PORT", "0")  # somebody's server may be up on the usual one
     checks = {one["check"]: one["grade"] for one in desk.json("doctor", *where)["findings"]}
     assert {checks[name] for name in ("database", "schema", "clock", "backlog", "runs")} == {"good"}
+
+
+def test_a_postgresql_database_that_needs_no_password_is_named_once(desk: Desk, postgres: PostgresServer) -> None:
+    desk.flows("run", desk.file("flow.json", FAIL), "--database-url", postgres.new_database(), code=1)
+    assert len(desk.json("runs", "list")) == 1
+    assert not (desk.data_dir / "flows.db").exists()
+
+
+def test_a_password_is_not_kept_and_asked_for(desk: Desk, postgres: PostgresServer) -> None:
+    url = postgres.new_database().replace("flows@", "flows:s3cret@")
+    desk.flows("list", "--database-url", url)
+    assert "s3cret" not in (desk.data_dir / "database.json").read_text()
+    assert "whose password is not kept; give the whole address" in desk.flows("list", code=2).stderr
+    assert not (desk.data_dir / "flows.db").exists()
+    desk.flows("list", "--database-url", url)
 
 
 def test_the_example_of_the_sdk_page_runs(

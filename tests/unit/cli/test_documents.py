@@ -13,13 +13,13 @@ from flows_engine.cli.failures import Usage
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("a.json", b'{"x": 1,}', "line 1 column"),
-        ("a.json", b'{\n  "x": 1,\n  "x": 2\n}', "line 3 column"),
+        ("a.json", b'{"x": 1,}', "a.json:1:8: "),
+        ("a.json", b'{\n  "x": 1,\n  "x": 2\n}', "a.json:3:8: "),
         ("a.json", b"", "is empty"),
-        ("a.json", b'{"x": NaN}', "line 1 column 7"),
-        ("a.yaml", b"x: [1, 2", "line 2 column 1"),
+        ("a.json", b'{"x": NaN}', "a.json:1:7: "),
+        ("a.yaml", b"x: [1, 2", "a.yaml:1:4: "),
         ("a.yaml", b"x: &a 1\ny: *a\n", "anchors"),
-        ("a.json", b'{"x": "\xff"}', "line 1 column 8: this is not UTF-8 text"),
+        ("a.json", b'{"x": "\xff"}', "a.json:1:8: this is not UTF-8 text"),
         ("a.json", b" " * 600_000, "the limit is"),
     ],
 )

@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from flows_engine.cli.failures import Exit, Failure, Usage, failure_of
-from flows_engine.local import NoCredentialsError
+from flows_engine.local import NoCredentialsError, ServerIsUp
 from flows_engine.sdk import ApiError, UnreachableError
+from flows_engine.store.address import WrongDatabase
 from flows_engine.store.lock import DatabaseInUse
 from flows_engine.store.migrate import SchemaTooNew
 from schemas.errors import InvalidJson
@@ -25,6 +26,8 @@ from schemas.errors import InvalidJson
         (UnreachableError("the server is away"), Exit.FAILED, "The server is away"),
         (NoCredentialsError("there is no client.json"), Exit.AUTHENTICATION, "There is no client.json"),
         (DatabaseInUse("another engine owns it"), Exit.BUSY, "Another engine owns it"),
+        (ServerIsUp("another server uses it"), Exit.BUSY, "Another server uses it"),
+        (WrongDatabase("not that one"), Exit.USAGE, "Not that one"),
         (SchemaTooNew("newer"), Exit.FAILED, "Newer"),
         (InvalidJson("BAD_JSON", "a.json is not JSON"), Exit.USAGE, "a.json is not JSON"),
         (Usage("not so"), Exit.USAGE, "not so"),
