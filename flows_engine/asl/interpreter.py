@@ -70,6 +70,8 @@ def step(definition: Definition, run: RunState, event: Event) -> Step:
     turn.apply(event)
     turn.settle()
     new_run = replace(run, branches=turn.branches, entered=turn.entered, yields=turn.yields, stopped=turn.stopped)
+    if definition.timeout_s is not None and new_run.status.is_final and not run.status.is_final:
+        turn.dropped.append(_RUN_TIMEOUT)
     details = narration.details(new_run, turn.log, turn.inactive) if turn.log else {}
     return Step(
         run=new_run,

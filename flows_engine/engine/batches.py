@@ -9,6 +9,7 @@ from schemas.principals import Caller
 from .. import policy
 from ..policy import Permission
 from ..store import run_views as store
+from ..store.runs import lock_by_ids
 from .access import find_run, require_scope, roles_on
 from .advance import Advance
 from .documents import run_document
@@ -32,9 +33,10 @@ class RunBatches:
         require_scope(caller, policy.MANAGE_RUNS_SCOPES)
         request = parse_batch(body, self.limits)
         with self._database.begin() as tx:
-            # Locked in one order, whatever the request's: two batches over the same runs cannot block each other.
-            for run_id in sorted(request.run_ids):
-                row, _ = find_run(tx, run_id, caller, Permission.UPDATE, for_update=True)
+            # All at once and in the order the worker uses, whatever the request's: nobody waits in a circle.
+            lock_by_ids(tx, request.run_ids)
+            for run_id in request.run_ids:
+                row, _ = find_run(tx, run_id, caller, Permission.UPDATE)
                 document = _changed(row.document, request)
                 check_lengths({name: document[name] for name in request.add}, self.limits)
                 store.save_metadata(tx, row.run_no, label=row.label, document=document)

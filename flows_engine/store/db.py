@@ -21,7 +21,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 class SqlDatabase:
     """A database behind SQLAlchemy; see ``schemas.ports.Database`` for the contract."""
 
-    def __init__(self, url: str | URL, *, pool_size: int = 10) -> None:
+    def __init__(self, url: str | URL, *, pool_size: int = 20) -> None:
         self.url = _normal(make_url(url))
         if self.url.get_backend_name() == "sqlite":
             self._dialect: Literal["sqlite", "postgresql"] = "sqlite"

@@ -98,6 +98,12 @@ def lock_by_id(tx: Connection, run_id: str) -> RunRow | None:
     return None if row is None else _run_row(row)
 
 
+def lock_by_ids(tx: Connection, run_ids: Iterable[str]) -> None:
+    """Lock runs by their API ids, in the order of ``lock``."""
+    wanted = select(runs.c.run_no).where(runs.c.run_id.in_(list(run_ids))).order_by(runs.c.run_no)
+    tx.execute(wanted.with_for_update()).all()
+
+
 def load_states(tx: Connection, run_nos: Iterable[int]) -> dict[int, Json]:
     """The stored RunState documents."""
     rows = tx.execute(select(runs.c.run_no, runs.c.state).where(runs.c.run_no.in_(list(run_nos))))

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, insert, select, text
 
-from flows_engine.actions.answers import Answer, Errand
+from action_providers import store as action_store
+from action_providers import tables as action_tables
+from flows_engine.actions.answers import Answer, Errand, Unknown
 from flows_engine.actions.local import Order
 from flows_engine.asl.dialects import UNION
+from flows_engine.asl.run import ActionReported
 from flows_engine.clock import SystemClock
 from flows_engine.engine.advance import Advance, NewRun, Result
 from flows_engine.engine.invariants import broken_invariants
+from flows_engine.store import runs as stored_runs
 from flows_engine.store import work_queue
 from flows_engine.store.db import SqlDatabase
 from flows_engine.store.tables import flow_versions, metadata, runs, work
 from flows_engine.store.work_queue import NewWork, WorkItem
 from flows_engine.worker import Worker, WorkerSettings
+from schemas.action import ActionStatus, Status
 from schemas.json_text import Json, dumps
 from schemas.principals import Caller
 from tests.fakes.providers import ScriptedProviders
@@ -39,7 +48,9 @@ _WORKERS = 4
 _LEASE_S = 0.3
 _RUNS = 40
 _CANCELED_RUNS = 20
-_FREEZE_S = 1.5 * _LEASE_S
+#: How long a frozen worker stands still, and how often a call of a provider freezes the worker that made it.
+_FREEZE_S = 2.5 * _LEASE_S
+_FREEZE_RATE = 0.02
 _MANY_STEPS = {
     "StartAt": "A0",
     "States": {
@@ -80,18 +91,31 @@ class SharedProviders(ScriptedProviders):
             return super().release(errand, action_id)
 
 
+class HangingProviders(SharedProviders):
+    """A provider that takes a request and never answers."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.reached, self.never = threading.Event(), threading.Event()
+
+    def start(self, errand: Errand, request: str, *, waiter: str) -> Answer:
+        self.reached.set()
+        self.never.wait(_PATIENCE_S)
+        return Unknown("it hung up")
+
+
 class Gate:
     """What a frozen process cannot pass: its threads stand still wherever they meet the world."""
 
     def __init__(self) -> None:
+        self.freezes = 0
         self._open = threading.Event()
         self._open.set()
 
-    def freeze(self) -> None:
+    def freeze(self, seconds: float) -> None:
         self._open.clear()
-
-    def thaw(self) -> None:
-        self._open.set()
+        self.freezes += 1
+        threading.Timer(seconds, self._open.set).start()
 
     def pass_through(self) -> None:
         self._open.wait(_PATIENCE_S)
@@ -116,11 +140,13 @@ class GatedDatabase(SqlDatabase):
 
 
 class GatedProviders:
-    """One worker's way to the providers; a freeze may fall before or after a call."""
+    """One worker's way to the providers; a call may freeze the worker before it has the answer."""
 
-    def __init__(self, providers: SharedProviders, gate: Gate) -> None:
+    def __init__(self, providers: SharedProviders, gate: Gate, *, seed: int, freeze_rate: float) -> None:
         self._providers = providers
         self._gate = gate
+        self._random = random.Random(seed)
+        self._freeze_rate = freeze_rate
 
     def is_local(self, url: str) -> bool:
         return self._providers.is_local(url)
@@ -134,6 +160,8 @@ class GatedProviders:
         def gated(*arguments: Any, **more: Any) -> Answer:
             self._gate.pass_through()
             answer = call(*arguments, **more)
+            if self._random.random() < self._freeze_rate:
+                self._gate.freeze(_FREEZE_S)
             self._gate.pass_through()
             return answer
 
@@ -161,7 +189,7 @@ def advance_of() -> WatchingAdvance:
 class Process:
     """One worker as a process would have it: its own connections, caches and threads."""
 
-    def __init__(self, url: str, providers: SharedProviders) -> None:
+    def __init__(self, url: str, providers: SharedProviders, *, seed: int = 0, freeze_rate: float = 0.0) -> None:
         self.gate = Gate()
         self.db = GatedDatabase(url, self.gate)
         self.advance = advance_of()
@@ -169,13 +197,12 @@ class Process:
             db=self.db,
             clock=SystemClock(),
             advance=self.advance,
-            directory=GatedProviders(providers, self.gate),  # type: ignore[arg-type]  # the same methods, scripted
+            directory=GatedProviders(providers, self.gate, seed=seed, freeze_rate=freeze_rate),  # type: ignore[arg-type]  # the same methods, scripted
             caller_of=lambda *_: Caller(identity_id=_OWNER, username="owner@example.org"),
             settings=WorkerSettings(lease_s=_LEASE_S, batch=3, poll_s=0.05, remote_threads=3, max_tries=1000),
         )
 
     def close(self) -> None:
-        self.gate.thaw()
         self.worker.stop()
         self.db.dispose()
 
@@ -225,6 +252,10 @@ class House:
         with self.db.read() as tx:
             return work_queue.next_due(tx) is None
 
+    def somebody_waits(self) -> bool:
+        with self.db.read() as tx:
+            return bool(tx.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one())
+
     def deadlocks(self) -> int:
         with self.db.read() as tx:
             query = text("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
@@ -239,29 +270,6 @@ def wait_until(happened: Callable[[], bool], what: str) -> None:
         pause.wait(0.05)
 
 
-class Mischief(threading.Thread):
-    """Freezes one worker after the other for longer than its lease."""
-
-    def __init__(self, processes: Sequence[Process]) -> None:
-        super().__init__(daemon=True)
-        self.freezes = 0
-        self._processes = processes
-        self._enough = threading.Event()
-
-    def run(self) -> None:
-        choose = random.Random(1)
-        while not self._enough.wait(0.05):
-            victim = choose.choice(self._processes)
-            victim.gate.freeze()
-            self._enough.wait(_FREEZE_S)
-            victim.gate.thaw()
-            self.freezes += 1
-
-    def stop(self) -> None:
-        self._enough.set()
-        self.join()
-
-
 @pytest.fixture
 def url(postgres: PostgresServer) -> Iterator[str]:
     url = postgres.new_database()
@@ -273,19 +281,16 @@ def url(postgres: PostgresServer) -> Iterator[str]:
 def test_no_action_is_doubled_or_left_out_by_workers_that_freeze(url: str, local: bool) -> None:
     house = House(url)
     providers = SharedProviders(SystemClock(), seed=7, fault_rate=0.05, local=local)
-    processes = [Process(url, providers) for _ in range(_WORKERS)]
+    processes = [Process(url, providers, seed=seed, freeze_rate=_FREEZE_RATE) for seed in range(_WORKERS)]
     in_line, slow = house.deploy(_MANY_STEPS), house.deploy(SHAPES["cancel in the middle"].definition)
     for process in processes:
         process.worker.start()
-    mischief = Mischief(processes)
-    mischief.start()
     finishing = [house.start(in_line) for _ in range(_RUNS)]
     canceled = [house.start(slow) for _ in range(_CANCELED_RUNS)]
     for run_id in canceled:
         house.cancel(run_id)  # against workers that are just recording, renewing, polling
     wait_until(lambda: "ACTIVE" not in house.statuses().values(), "all runs end")
     wait_until(house.is_at_rest, "nothing is left to do")
-    mischief.stop()
     for process in processes:
         process.close()
 
@@ -297,33 +302,48 @@ def test_no_action_is_doubled_or_left_out_by_workers_that_freeze(url: str, local
     assert all(entry.canceled for entry in providers.ledger.values() if entry.run_id in canceled)
     with house.db.read() as tx:
         assert list(broken_invariants(tx, UNION)) == []
-    assert mischief.freezes > 0
+    assert sum(process.gate.freezes for process in processes) > 0
     assert sum(process.advance.rejected for process in processes) > 0
     assert house.deadlocks() == 0
     house.db.dispose()
 
 
 def test_users_and_workers_never_wait_for_each_other_in_a_circle(url: str) -> None:
-    # Polls that are due all the time, recorded in batches, while their leases are renewed and their runs cancelled.
+    """A worker records the answer of a poll while its run is being cancelled."""
     house = House(url)
-    providers = SharedProviders(SystemClock())
-    process = Process(url, providers)
-    definition = SHAPES["cancel in the middle"].definition | {"TimeoutSeconds": 1}
-    version = house.deploy(definition)
-    process.worker.start()
-    run_ids = [house.start(version) for _ in range(60)]
-    wait_until(lambda: len(providers.ledger) == 60, "all actions are started")
-    threads = [
-        threading.Thread(target=lambda part=run_ids[i::4]: [house.cancel(one) for one in part]) for i in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    wait_until(house.is_at_rest, "nothing is left to do")
-    process.close()
-    assert set(house.statuses().values()) == {"FAILED"}
-    assert house.deadlocks() == 0
+    run_id = house.start(house.deploy(SHAPES["cancel in the middle"].definition))
+    worker = Process(url, SharedProviders(SystemClock())).worker
+    worker.turn()  # starts the action
+    with house.db.begin() as tx:
+        (poll,) = work_queue.claim(tx, owner="worker", now=2**60, lease_until=2**60 + 1, limit=1)
+    ended = {"action_id": poll.payload["action_id"], "status": "SUCCEEDED"}
+    event = ActionReported(
+        at=SystemClock().now(),
+        token=poll.token,
+        url="",
+        scope=None,
+        run_as="User",
+        status=ActionStatus.from_json(ended),
+    )
+
+    failures: list[BaseException] = []
+
+    def record() -> None:
+        try:
+            with house.db.begin() as tx:
+                advance_of().feed(tx, owner="worker", results=[Result(item=poll, event=event)])
+        except BaseException as error:
+            failures.append(error)
+
+    recording = threading.Thread(target=record)
+    with house.db.begin() as canceling:
+        stored_runs.lock_by_id(canceling, run_id)
+        recording.start()
+        wait_until(house.somebody_waits, "the worker waits for the run")
+        house.advance.cancel(canceling, run_id)
+    recording.join()
+    assert failures == []
+    assert house.statuses() == {run_id: "FAILED"}
     house.db.dispose()
 
 
@@ -341,45 +361,91 @@ def test_renewing_leases_waits_for_nobody(url: str) -> None:
     house.db.dispose()
 
 
-def test_a_worker_drops_what_it_has_not_begun_when_its_leases_may_be_over(url: str) -> None:
+def test_renewing_the_leases_of_actions_waits_for_nobody(url: str) -> None:
+    db = SqlDatabase(url)
+    action_tables.metadata.create_all(db.engine)
+    now = SystemClock().now()
+    lease_until = now + timedelta(seconds=30)
+    records = [
+        action_store.Record(
+            action_id=f"action-{number}",
+            provider="p",
+            creator="urn:c",
+            request_id=str(number),
+            sha256="",
+            status=Status.ACTIVE,
+            next_step=action_store.Step.ADVANCE,
+            label=None,
+            body={},
+            caller=Caller(identity_id=_OWNER, username="owner@example.org"),
+            sharing={},
+            details={},
+            release_after="P30D",
+            started_at=now,
+            due=now,
+            owner="me",
+            lease_until=now,
+            fence=1,
+        )
+        for number in range(3)
+    ]
+    ids = [record.action_id for record in records]
+    with db.begin() as tx:
+        action_store.insert_new(tx, records)
+    with db.begin() as settling:
+        action_store.settle(settling, records[:1], "me", now)
+        with db.begin() as renewing:
+            renewing.execute(text("SET LOCAL lock_timeout = '100ms'"))
+            action_store.renew(renewing, owner="me", action_ids=ids, lease_until=lease_until)
+    with db.read() as tx:
+        leases = {one.action_id: one.lease_until for one in action_store.current(tx, ids).values()}
+    assert leases == {ids[0]: None, ids[1]: lease_until, ids[2]: lease_until}
+    db.dispose()
+
+
+def test_a_worker_that_froze_before_it_began_works_on(url: str) -> None:
     house = House(url)
     providers = SharedProviders(SystemClock(), local=False)
     process = Process(url, providers)
     house.start(house.deploy(_MANY_STEPS))
-    process.gate.freeze()
+    process.gate.freeze(_FREEZE_S)
     process.worker.start()
-    pause = threading.Event()
-    pause.wait(2 * _LEASE_S)
-    process.gate.thaw()
     wait_until(house.is_at_rest, "a thawed worker works on")
     process.close()
     assert set(house.statuses().values()) == {"SUCCEEDED"}
     house.db.dispose()
 
 
-def test_a_call_that_hangs_does_not_hold_up_the_end_of_the_process(url: str) -> None:
+def test_what_hangs_when_the_worker_stops_may_be_asked_for_again_at_once(url: str) -> None:
     house = House(url)
-    reached, never = threading.Event(), threading.Event()
-
-    class Hanging(SharedProviders):
-        def start(self, errand: Errand, request: str, *, waiter: str) -> Answer:
-            reached.set()
-            never.wait(_PATIENCE_S)
-            return super().start(errand, request, waiter=waiter)
-
-    process = Process(url, Hanging(SystemClock(), local=False))
+    providers = HangingProviders(SystemClock(), local=False)
+    process = Process(url, providers)
     process.worker._settings = WorkerSettings(lease_s=30.0, stop_s=0.2)
     house.start(house.deploy(_MANY_STEPS))
     process.worker.start()
-    assert reached.wait(_PATIENCE_S)
+    assert providers.reached.wait(_PATIENCE_S)
     process.worker.stop()
-    assert [thread for thread in threading.enumerate() if "provider-call" in thread.name and not thread.daemon] == []
     with house.db.read() as tx:
         row = tx.execute(select(work)).one()
-    assert (row.owner, row.tries) == (None, 0)  # somebody else may ask again at once
-    never.set()
+    assert (row.owner, row.tries) == (None, 0)
+    providers.never.set()
     process.db.dispose()
     house.db.dispose()
+
+
+def test_a_call_that_hangs_does_not_hold_up_the_end_of_the_process(url: str) -> None:
+    house = House(url)
+    house.start(house.deploy(_MANY_STEPS))
+    house.db.dispose()
+    program = (
+        "import sys; from tests.integration.test_workers_race import *; from flows_engine.worker import WorkerSettings;"
+        "providers = HangingProviders(SystemClock(), local=False); process = Process(sys.argv[1], providers);"
+        "process.worker._settings = WorkerSettings(stop_s=0.2); process.worker.start(); providers.reached.wait();"
+        "process.worker.stop(); print('stopped')"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", program, url], cwd=root, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout) == (0, "stopped\n"), done.stderr
 
 
 def test_the_number_of_a_deleted_row_is_never_given_again(database: SqlDatabase) -> None:

@@ -314,6 +314,9 @@ def test_timeout_seconds_ends_the_whole_run_in_asl() -> None:
     ended = step(definition, result.run, TimerFired(at=timeout.due, token=timeout.token))
     assert ended.run.root.failure is not None
     assert ended.run.root.failure.error == "States.Timeout"
+    in_time = step(definition, result.run, TimerFired(at=later(4), token="0:1"))
+    assert in_time.run.status == "SUCCEEDED"
+    assert timeout.token in in_time.dropped
 
 
 def test_states_and_events_survive_storage() -> None:
