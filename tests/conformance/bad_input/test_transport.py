@@ -24,7 +24,6 @@ NOWHERE = {
     "/flows/nowhere": "NOT_FOUND",
     "/auth/nowhere": "NOT_FOUND",
     "/actions/nowhere": "ActionNotFound",
-    "/actions/": "ActionNotFound",
     "/nowhere": "NOT_FOUND",
 }
 
