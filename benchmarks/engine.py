@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from sqlalchemy import func, select
 
 from flows_engine.app import House
-from flows_engine.asl.narration import flow_scope
 from flows_engine.store.tables import runs
 from schemas.json_text import Json
 from schemas.principals import Caller
+from schemas.scopes import flow_scope
 
 #: A loop whose every turn enters two states: 1,000 transitions a run.
 LOOP = {

@@ -53,7 +53,7 @@ from flows_engine.engine.runs import Runs
 from flows_engine.engine.subflows import FlowActionClient
 from flows_engine.settings import DATABASE_FILE, Settings, remembered_database
 from flows_engine.store import address, tables
-from flows_engine.store.db import SqlDatabase
+from flows_engine.store.db import DATABASE_TROUBLE, SqlDatabase
 from flows_engine.store.doorbell import Doorbell
 from flows_engine.store.installation import open_installation
 from flows_engine.store.lock import FileLock
@@ -341,7 +341,7 @@ def _web(settings: Settings, flows: Flows, runs: Runs, auth: AuthService, action
         (flows_blueprint(flows, runs, auth), None),
         (providers_blueprint(actions, auth), "/actions"),
     ):
-        for kind in front.DATABASE_TROUBLE:
+        for kind in DATABASE_TROUBLE:
             blueprint.register_error_handler(kind, front.database_trouble)
         app.register_blueprint(blueprint, **({"url_prefix": prefix} if prefix else {}))
     services = {name: f"{settings.base_url}/{name}/" for name in ("auth", "flows", "actions")}

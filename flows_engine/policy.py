@@ -96,11 +96,6 @@ _RUN_PERMISSIONS: Mapping[str, frozenset[Permission]] = {
 }
 
 
-def flow_scope(flow_id: str) -> str:
-    """The scope a token needs to start this flow: what ``SpecificFlowScopes(flow_id).user`` builds."""
-    return f"https://auth.globus.org/scopes/{flow_id}/flow_{flow_id.replace('-', '_')}_user"
-
-
 def has_scope(caller: Caller, allowed: Iterable[str]) -> bool:
     """A scope string names its resource server, so the token's audience adds nothing to this check."""
     return not caller.scopes.isdisjoint(allowed)

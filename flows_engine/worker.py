@@ -22,8 +22,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
-from sqlalchemy.exc import TimeoutError as NoConnectionError
 
 from flows_engine.actions.answers import Answer, Errand, Gone, Refused, Reported, Unknown
 from flows_engine.actions.backoff import poll_delay, retry_delay
@@ -34,6 +32,7 @@ from flows_engine.asl.run import ActionRefused, ActionReported, ActionTimedOut, 
 from flows_engine.crashpoints import crashpoint
 from flows_engine.engine.advance import Advance, Result
 from flows_engine.store import work_queue
+from flows_engine.store.db import DATABASE_TROUBLE
 from flows_engine.store.work_queue import Postponed, WorkItem
 from schemas.action import ActionStatus, Status
 from schemas.json_text import Json, dumps
@@ -57,10 +56,6 @@ _SHORTEST_SLEEP_S = 0.005
 
 #: An INACTIVE action is looked at this often.
 _INACTIVE_POLL = timedelta(minutes=15)
-
-#: What the database raises when it is away, busy or in trouble, whatever it was asked. A commit that raises one of these
-#: may have been done.
-_DATABASE_TROUBLE = (OperationalError, InternalError, InterfaceError, NoConnectionError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +150,7 @@ class Worker:
         try:
             with self._db.begin() as tx:
                 work_queue.give_back(tx, owner=self.owner, now=self._now())
-        except _DATABASE_TROUBLE as error:
+        except DATABASE_TROUBLE as error:
             log.warning("nothing could be given back; the leases run out by themselves: %s", error)
         crashpoint("stop.after_give_back")
 
@@ -167,7 +162,7 @@ class Worker:
                     self._sleep()
                 pause_s = 0.1
                 continue
-            except _DATABASE_TROUBLE as error:
+            except DATABASE_TROUBLE as error:
                 log.warning("database not available: %s", error)
             except Exception:
                 log.exception("a round of the worker failed; its items will be claimed again")
@@ -197,7 +192,7 @@ class Worker:
                 self._renew_leases()
                 crashpoint("lease.after_renew")
                 continue
-            except _DATABASE_TROUBLE as error:
+            except DATABASE_TROUBLE as error:
                 log.warning("leases could not be renewed: %s", error)
             except Exception:  # this thread must live as long as the worker does
                 log.exception("leases could not be renewed")
@@ -221,7 +216,7 @@ class Worker:
                 self._feed(room=0)
         except queue.Empty:
             return
-        except _DATABASE_TROUBLE as error:
+        except DATABASE_TROUBLE as error:
             log.warning("what calls in flight came to could not be recorded: %s", error)
 
     # -- one round
@@ -233,7 +228,7 @@ class Worker:
         """
         try:
             return self._round()
-        except _DATABASE_TROUBLE:
+        except DATABASE_TROUBLE:
             self._advance.forget()
             self._careful = True
             raise
@@ -272,7 +267,7 @@ class Worker:
             try:
                 self._carry_out_hand()
                 self._record_one_by_one()
-            except _DATABASE_TROUBLE:
+            except DATABASE_TROUBLE:
                 self._let_go(self._hand)
                 self._hand = hand
                 raise
@@ -283,7 +278,7 @@ class Worker:
             result = self._results.pop(0)
             try:
                 self._record([result], room=0)
-            except _DATABASE_TROUBLE:
+            except DATABASE_TROUBLE:
                 self._let_go([result.item])
                 raise
             except Exception:
@@ -349,7 +344,7 @@ class Worker:
         try:
             with self._db.begin() as tx:
                 self._advance.quarantine(tx, owner=self.owner, item=item, reason=reason)
-        except _DATABASE_TROUBLE:
+        except DATABASE_TROUBLE:
             raise  # its lease runs out, and it is claimed again
         except Exception:
             log.exception("the run cannot take a step at all", extra={"run_no": item.run_no})
@@ -380,7 +375,7 @@ class Worker:
         try:
             self._results += self._start_built_in(starts)
             self._hand = others
-        except _DATABASE_TROUBLE:
+        except DATABASE_TROUBLE:
             raise
         except Exception:
             log.exception("%d actions could not be started together; each is tried alone", len(starts))
@@ -388,7 +383,7 @@ class Worker:
             item = self._hand[0]
             try:
                 result = self._carry_out(item)
-            except _DATABASE_TROUBLE:
+            except DATABASE_TROUBLE:
                 raise
             except Exception:
                 log.exception(
@@ -442,7 +437,7 @@ class Worker:
             return
         try:
             self._record(self._results, room=room)
-        except _DATABASE_TROUBLE:
+        except DATABASE_TROUBLE:
             raise
         except Exception:
             log.exception("%d results could not be recorded together; each is tried alone", len(self._results))

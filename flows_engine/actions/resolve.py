@@ -13,10 +13,10 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 from action_providers.provider import Description
-from flows_engine.asl.narration import flow_scope
 from schemas.errors import InvalidJson, ServiceError
 from schemas.json_text import loads
 from schemas.principals import normal_uuid
+from schemas.scopes import flow_scope
 
 from .aliases import FLOWS, Aliases, hosted_scope
 from .answers import ActionClient, Answer, Errand, Refused

@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, jsonify, request
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as NoConnectionError
 from werkzeug.exceptions import HTTPException
 
 from flows_engine import __version__
@@ -100,10 +98,6 @@ def install(
         extra = {"debug_id": answer.get_json()["debug_id"], "path": request.path}
         log.error("request failed", exc_info=error, extra=extra)
         return answer
-
-
-#: What SQLAlchemy raises when the database is away or out of connections, whatever it was asked.
-DATABASE_TROUBLE = (OperationalError, InterfaceError, NoConnectionError)
 
 
 def database_trouble(error: Exception) -> Response:

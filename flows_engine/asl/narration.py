@@ -11,6 +11,7 @@ from datetime import datetime
 
 from schemas.action import Status
 from schemas.json_text import Json
+from schemas.scopes import flow_scope
 from schemas.times import format_time
 
 from .private import redact_state
@@ -102,8 +103,3 @@ def _waiting_for_a_person(run: RunState, status: Mapping[str, Json]) -> Mapping[
     if parameters := reason.get("authorization_parameters"):
         document["authorization_parameters"] = parameters
     return document
-
-
-def flow_scope(flow_id: str) -> str:
-    """The scope that starts runs of one flow, exactly as ``globus_sdk.SpecificFlowClient`` builds it."""
-    return f"https://auth.globus.org/scopes/{flow_id}/flow_{flow_id.replace('-', '_')}_user"

@@ -26,10 +26,6 @@ class Phase(StrEnum):
     DONE = "DONE"
     FAILED = "FAILED"
 
-    @property
-    def is_over(self) -> bool:
-        return self in (Phase.DONE, Phase.FAILED)
-
 
 @dataclass(frozen=True, slots=True)
 class StateError:
@@ -300,11 +296,6 @@ class Step:
 def branch_of(token: str) -> str:
     """Branch inside a token (``"0.2:7"`` gives ``"0.2"``)."""
     return token.partition(":")[0]
-
-
-def entry_of(token: str) -> int:
-    """State entry inside a token (``"0.2:7"`` gives 7)."""
-    return int(token.rpartition(":")[2])
 
 
 def event_to_json(event: Event) -> dict[str, Json]:

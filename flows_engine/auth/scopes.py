@@ -47,11 +47,6 @@ def urn_scope(owner: str, name: str) -> str:
     return f"urn:globus:auth:scope:{owner}:{name}"
 
 
-def flow_scope(flow_id: str) -> str:
-    """The scope that starts one flow."""
-    return url_scope(flow_id, f"flow_{flow_id.replace('-', '_')}_user")
-
-
 def scope_id(scope_string: str) -> str:
     """UUID of a scope; the same everywhere, because it is made from the string."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, scope_string))

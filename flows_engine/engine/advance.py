@@ -16,6 +16,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from flows_engine.asl.context import context_time
 from flows_engine.asl.definition import Definition, parse
 from flows_engine.asl.dialects import Dialect
 from flows_engine.asl.interpreter import step
@@ -39,7 +40,6 @@ from flows_engine.store.runs import RunRow, SavedRun, StepRow
 from flows_engine.store.work_queue import NewWork, Postponed, WorkItem
 from schemas.json_text import Json, dumps
 from schemas.ports import Clock
-from schemas.principals import Caller
 from schemas.times import to_us
 
 from .commands import Envelope, farewell_to
@@ -362,29 +362,14 @@ def fold(definition: Definition, start: RunState, events: Iterable[Event]) -> Ru
     return start
 
 
-def run_context(caller: Caller, *, flow_id: str, run_id: str) -> dict[str, Json]:
-    """What a flow reads under ``$._context`` (Globus Flows, "Run context")."""
-    return {
-        "flow_id": flow_id,
-        "run_id": run_id,
-        "action_id": run_id,
-        "username": caller.username,
-        "email": caller.email,
-        "user_id": caller.urn,
-        "identities": sorted(f"urn:globus:auth:identity:{one}" for one in caller.identities | {caller.identity_id}),
-        "token_info": dict(caller.token_info),
-    }
-
-
 def _machine_context(new: NewRun, now: datetime) -> dict[str, Json]:
-    stamp = now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}Z"
     return {
         "Execution": {
             "Id": new.run_id,
             "Input": new.input,
             "Name": new.label or new.run_id,
             "RoleArn": new.run_owner,
-            "StartTime": stamp,
+            "StartTime": context_time(now),
             "RedriveCount": 0,
         },
         "StateMachine": {"Id": new.flow_id, "Name": new.flow_title},

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 from flows_engine.actions.answers import Errand
 from flows_engine.auth.service import AuthService
-from flows_engine.policy import flow_scope
 from schemas.errors import ServiceError
 from schemas.principals import Caller
+from schemas.scopes import flow_scope
 
 #: Seconds that what was looked up may be used: the time within which a closed identity loses its access.
 _CALLER_AGE_S = 10.0

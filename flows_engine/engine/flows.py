@@ -19,6 +19,7 @@ from schemas.errors import ServiceError, StateConflict
 from schemas.json_text import Json
 from schemas.ports import Clock, Database
 from schemas.principals import Caller
+from schemas.scopes import flow_scope
 from schemas.times import format_time
 
 from .. import policy
@@ -106,7 +107,7 @@ class Flows:
             version_no=0,
             title=title,
             flow_owner=caller.urn,
-            scope_string=policy.flow_scope(flow_id),
+            scope_string=flow_scope(flow_id),
             document=document,
             created_at=now,
             updated_at=now,
@@ -120,7 +121,7 @@ class Flows:
     def get(self, caller: Caller | None, flow_id: str) -> dict[str, Json]:
         """One flow. Without a token only a public flow is shown; its own scope is enough to see a flow."""
         flow_id = known_uuid("Flow", flow_id)
-        require_scope(caller, (*policy.VIEW_FLOWS_SCOPES, policy.flow_scope(flow_id)))
+        require_scope(caller, (*policy.VIEW_FLOWS_SCOPES, flow_scope(flow_id)))
         with self._database.read() as tx:
             row, _ = find_flow(tx, flow_id, caller, Permission.VIEW)
             return self._show(tx, row, store.load_version(tx, row.version_no), caller)

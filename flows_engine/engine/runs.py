@@ -19,6 +19,7 @@ from schemas.errors import Problem, ServiceError, StateConflict
 from schemas.json_text import Json, dumps_sorted
 from schemas.ports import Clock, Database
 from schemas.principals import Caller
+from schemas.scopes import flow_scope
 from schemas.times import to_us
 
 from .. import policy
@@ -168,7 +169,7 @@ class Runs:
         run_id = known_uuid("Run", run_id)
         with self._database.begin() as tx:
             row, roles = find_run(tx, run_id, caller, Permission.VIEW, flow_id=flow_id, for_update=True)
-            require_scope(caller, (policy.flow_scope(row.flow_id),))
+            require_scope(caller, (flow_scope(row.flow_id),))
             require_permission(roles, row, Permission.RESUME)
             self._advance.resume(tx, run_id)
             document = self._show(tx, _existing(tx, run_id), caller)
@@ -193,7 +194,7 @@ class Runs:
 
     def _admit(self, caller: Caller, flow_id: str, body: Json) -> tuple[FlowRow, RunRequest]:
         """Everything that must be right before a run may start; read before, and again inside, the transaction."""
-        require_scope(caller, (policy.flow_scope(flow_id),))
+        require_scope(caller, (flow_scope(flow_id),))
         with self._database.read() as tx:
             flow, _ = find_flow(tx, flow_id, caller, Permission.RUN)
             request = parse_run(body, self.limits)
@@ -203,7 +204,7 @@ class Runs:
     @staticmethod
     def _admit_to_run(caller: Caller, run_id: str, flow_id: str | None, allowed: tuple[str, ...]) -> str:
         if flow_id is not None:
-            allowed = (policy.flow_scope(known_uuid("Flow", flow_id)), *allowed)
+            allowed = (flow_scope(known_uuid("Flow", flow_id)), *allowed)
         require_scope(caller, allowed)
         return known_uuid("Run", run_id)
 

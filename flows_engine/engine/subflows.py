@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from flows_engine.actions.answers import Answer, Errand, Gone, Refused, Reported, Unknown
-from flows_engine.asl.narration import flow_scope
 from flows_engine.policy import ALL
 from schemas.action import ActionStatus, Status
 from schemas.errors import ServiceError
 from schemas.json_text import Json, dumps, loads_trusted
 from schemas.principals import Caller
+from schemas.scopes import flow_scope
 
 from .runs import Runs
 

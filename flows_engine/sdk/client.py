@@ -16,6 +16,7 @@ from requests.adapters import BaseAdapter
 
 from flows_engine import policy
 from schemas.json_text import Json
+from schemas.scopes import flow_scope
 
 from .http import Http
 from .run import Run
@@ -114,7 +115,7 @@ class Client:
         document = self._http.call(
             "POST",
             f"/flows/flows/{_part(flow_id)}/run",
-            scope=policy.flow_scope(flow_id.lower()),
+            scope=flow_scope(flow_id.lower()),
             body=request,
             headers={"Idempotency-Key": idempotency_key or str(uuid.uuid4())},
             repeatable=True,
@@ -126,7 +127,7 @@ class Client:
         document: dict[str, Json] = self._http.call(
             "POST",
             f"/flows/flows/{_part(flow_id)}/validate_run",
-            scope=policy.flow_scope(flow_id.lower()),
+            scope=flow_scope(flow_id.lower()),
             body={"body": dict(body or {})},
             repeatable=True,
         )

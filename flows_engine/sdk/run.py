@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from flows_engine import policy
 from schemas.json_text import Json
+from schemas.scopes import flow_scope
 
 from .errors import ClientError
 
@@ -119,7 +120,7 @@ class Run:
 
     def resume(self) -> Run:
         """Let an INACTIVE run go on."""
-        self.document = self._call("POST", "/resume", scope=policy.flow_scope(self.flow_id), repeatable=True)
+        self.document = self._call("POST", "/resume", scope=flow_scope(self.flow_id), repeatable=True)
         return self
 
     def release(self) -> dict[str, Json]:

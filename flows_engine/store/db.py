@@ -15,7 +15,13 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
 from sqlalchemy.pool import QueuePool, StaticPool
+
+#: What a database raises when it is away, busy or in trouble, whatever it was asked. A commit that raises one of these
+#: may have been done.
+DATABASE_TROUBLE = (OperationalError, InternalError, InterfaceError, NoConnectionError)
 
 
 class SqlDatabase:

@@ -23,10 +23,10 @@ from action_providers.tables import actions
 from flows_engine.asl.dialects import UNION
 from flows_engine.engine.invariants import broken_invariants
 from flows_engine.local import credentials
-from flows_engine.policy import flow_scope
 from flows_engine.sdk import Run, UnreachableError
 from flows_engine.store.db import SqlDatabase
 from flows_engine.store.tables import runs as runs_table
+from schemas.scopes import flow_scope
 from tests.e2e.server import ServerProcess
 
 _RUNS = 50

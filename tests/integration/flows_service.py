@@ -21,6 +21,7 @@ from flows_engine.store.db import SqlDatabase
 from flows_engine.store.tables import metadata
 from schemas.action import ActionStatus
 from schemas.principals import Caller
+from schemas.scopes import flow_scope
 from schemas.times import to_us
 from tests.fakes.authorizer import FakeAuthorizer
 from tests.fakes.clock import VirtualClock
@@ -105,7 +106,7 @@ class FlowsService:
 
     def run(self, who: Caller, flow_id: str, body: Any, **more: Any) -> TestResponse:
         """``POST /flows/{id}/run`` with a token for that flow."""
-        return self.call(who, "POST", f"/flows/{flow_id}/run", body, scopes=(policy.flow_scope(flow_id),), **more)
+        return self.call(who, "POST", f"/flows/{flow_id}/run", body, scopes=(flow_scope(flow_id),), **more)
 
     def report(self, status: str, details: Any) -> None:
         """Let the provider of the one action that is due answer."""

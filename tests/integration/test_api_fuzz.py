@@ -14,6 +14,7 @@ from schemathesis.checks import CHECKS, load_all_checks
 
 from flows_engine import policy
 from flows_engine.store.db import SqlDatabase
+from schemas.scopes import flow_scope
 from tests.fakes.authorizer import person
 from tests.integration.flows_service import PASS, WAIT, FlowsService
 
@@ -39,7 +40,7 @@ def _service() -> tuple[FlowsService, dict[str, Any]]:
 
 
 SERVICE, KNOWN = _service()
-TOKEN = SERVICE.authorizer.token(OWNER, (policy.ALL, policy.flow_scope(KNOWN["flow_id"])))
+TOKEN = SERVICE.authorizer.token(OWNER, (policy.ALL, flow_scope(KNOWN["flow_id"])))
 BOUNDED = settings(
     max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
 )

@@ -16,6 +16,7 @@ import pytest
 from flows_engine import policy
 from flows_engine.store.db import SqlDatabase
 from schemas.principals import Caller, group_urn
+from schemas.scopes import flow_scope
 from tests.fakes.authorizer import person
 from tests.integration.flows_service import PASS, WAIT, FlowsService
 from tests.integration.test_openapi import routes
@@ -200,7 +201,7 @@ def test_every_principal_gets_the_answer_of_the_matrix(row: Row, by_group: bool,
         made = row.make(world)
         path, body = _filled(template, made), _filled_body(row.body, made)
         caller = world.caller(name)
-        scopes = (policy.flow_scope(made["flow_id"]),) if row.per_flow else ALL
+        scopes = (flow_scope(made["flow_id"]),) if row.per_flow else ALL
         if caller is not None and row.wrong_scope:
             response = world.service.call(caller, method, path, body, scopes=("urn:example:other",))
             unscoped[name] = (response.status_code, response.json["error"]["code"])
@@ -220,7 +221,7 @@ def test_every_route_has_a_row(tmp_path: Path) -> None:
 def test_a_token_for_one_flow_opens_no_other(tmp_path: Path) -> None:
     world = World(tmp_path, by_group=False)
     one, other = world.flow(), world.run()
-    scopes = (policy.flow_scope(one["flow_id"]),)
+    scopes = (flow_scope(one["flow_id"]),)
     for method, path in (
         ("POST", f"/flows/{other['flow_id']}/run"),
         ("GET", f"/flows/{other['flow_id']}"),

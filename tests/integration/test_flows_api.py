@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from flows_engine import policy
 from flows_engine.store.db import SqlDatabase
 from schemas.errors import ServiceError
 from schemas.principals import Caller, group_urn
+from schemas.scopes import flow_scope
 from tests.fakes.authorizer import person
 from tests.integration.flows_service import ACT, PASS, WAIT, FlowsService
 
@@ -47,7 +47,7 @@ def test_a_created_flow_has_every_member_that_clients_read(service: FlowsService
     assert flow["flow_owner"] == flow["created_by"] == ANNE.urn
     assert flow["flow_starters"] == ["all_authenticated_users", BERT.urn]
     assert flow["user_role"] == "flow_owner"
-    assert flow["globus_auth_scope"] == policy.flow_scope(flow["id"])
+    assert flow["globus_auth_scope"] == flow_scope(flow["id"])
     assert flow["action_url"] == f"http://localhost:8765/flows/flows/{flow['id']}"
     assert flow["created_at"] == flow["updated_at"] == "2026-01-01T00:00:00.000000+00:00"
     assert flow["visible_to"] == flow["run_managers"] == []

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from flows_engine import policy
 from flows_engine.engine.limits import Limits
 from flows_engine.store.db import SqlDatabase
 from schemas.principals import Caller, group_urn
+from schemas.scopes import flow_scope
 from tests.fakes.authorizer import person
 from tests.integration.flows_service import ACT, PASS, WAIT, FlowsService
 
@@ -51,7 +51,7 @@ def test_a_run_that_needs_no_work_is_finished_when_the_start_is_answered(service
 def test_input_is_checked_against_the_schema_before_anything_starts(service: FlowsService) -> None:
     flow = service.create(ANNE, PASS, input_schema=SCHEMA)
     for path in ("run", "validate_run"):
-        scopes = (policy.flow_scope(flow["id"]),)
+        scopes = (flow_scope(flow["id"]),)
         response = service.call(ANNE, "POST", f"/flows/{flow['id']}/{path}", {"body": {"word": 1}}, scopes=scopes)
         error = response.json["error"]
         assert (response.status_code, error["code"]) == (400, "FLOW_INPUT_ERROR")
@@ -144,13 +144,11 @@ def test_an_inactive_run_goes_on_when_its_owner_resumes_it(service: FlowsService
     path = f"/runs/{run['run_id']}"
     assert service.call(ANNE, "GET", path).json["status"] == "INACTIVE"
     missing = service.call(ANNE, "POST", f"{path}/resume")
-    assert (
-        missing.json["error"]["detail"] == f"This action requires the following scope: {policy.flow_scope(flow['id'])}"
-    )
-    resumed = service.call(ANNE, "POST", f"{path}/resume", scopes=(policy.flow_scope(flow["id"]),))
+    assert missing.json["error"]["detail"] == f"This action requires the following scope: {flow_scope(flow['id'])}"
+    resumed = service.call(ANNE, "POST", f"{path}/resume", scopes=(flow_scope(flow["id"]),))
     assert (resumed.status_code, resumed.json["status"]) == (200, "ACTIVE")
     service.call(ANNE, "POST", f"{path}/cancel")
-    late = service.call(ANNE, "POST", f"{path}/resume", scopes=(policy.flow_scope(flow["id"]),))
+    late = service.call(ANNE, "POST", f"{path}/resume", scopes=(flow_scope(flow["id"]),))
     assert (late.status_code, late.json["status"]) == (200, "FAILED")
 
 
@@ -197,7 +195,7 @@ def test_a_flow_is_an_action_provider(service: FlowsService) -> None:
     replayed = service.run(ANNE, flow["id"], body)
     assert (replayed.status_code, replayed.json) == (200, run.json)
     assert service.run(ANNE, flow["id"], body | {"label": "m"}).status_code == 409
-    scopes = (policy.flow_scope(flow["id"]),)
+    scopes = (flow_scope(flow["id"]),)
     path = f"/flows/{flow['id']}/{run.json['run_id']}"
     assert service.call(ANNE, "GET", f"{path}/status", scopes=scopes).json == run.json
     assert service.call(ANNE, "GET", f"{path}/log", scopes=scopes).json["entries"]

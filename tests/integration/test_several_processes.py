@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from flows_engine.app import House, build
-from flows_engine.asl.narration import flow_scope
 from flows_engine.settings import load
+from schemas.scopes import flow_scope
 from tests.postgres import PostgresServer
 
 ALL = "https://auth.globus.org/scopes/eec9b274-0c81-4334-bdc2-54e90e689b9a/all"

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from flows_engine.app import House, build
-from flows_engine.asl.narration import flow_scope
 from flows_engine.settings import load
 from schemas.json_text import Json
 from schemas.principals import Caller
+from schemas.scopes import flow_scope
 from tests.fakes.clock import VirtualClock
 
 ALL = "https://auth.globus.org/scopes/eec9b274-0c81-4334-bdc2-54e90e689b9a/all"

@@ -7,6 +7,7 @@ import pytest
 from flows_engine import policy
 from flows_engine.policy import Permission
 from schemas.principals import Caller, group_urn, identity_urn
+from schemas.scopes import flow_scope
 
 ME, LINKED, GROUP = (f"0000000{i}-0000-4000-8000-000000000000" for i in range(3))
 CALLER = Caller(identity_id=ME, username="me", identities=frozenset({LINKED}), groups=frozenset({GROUP}))
@@ -104,4 +105,4 @@ def test_roles_are_shown_highest_first() -> None:
 def test_a_flow_scope_is_what_official_clients_build() -> None:
     flow_id = "01234567-89ab-4cde-8f01-23456789abcd"
     expected = "https://auth.globus.org/scopes/01234567-89ab-4cde-8f01-23456789abcd/"
-    assert policy.flow_scope(flow_id) == expected + "flow_01234567_89ab_4cde_8f01_23456789abcd_user"
+    assert flow_scope(flow_id) == expected + "flow_01234567_89ab_4cde_8f01_23456789abcd_user"

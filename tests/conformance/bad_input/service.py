@@ -25,6 +25,7 @@ from flows_engine.app import House, build
 from flows_engine.sdk import Client, Run
 from flows_engine.settings import load
 from flows_engine.store import tables
+from schemas.scopes import flow_scope
 
 JSON = "application/json"
 HELLO = "https://actions.globus.org/hello_world"
@@ -103,7 +104,7 @@ class Service:
         return self.send("POST", "/flows/flows", body=document)
 
     def start(self, flow_id: str, body: Any, **more: Any) -> requests.Response:
-        return self.send("POST", f"/flows/flows/{flow_id}/run", body=body, scope=policy.flow_scope(flow_id), **more)
+        return self.send("POST", f"/flows/flows/{flow_id}/run", body=body, scope=flow_scope(flow_id), **more)
 
     def raw(self, data: bytes) -> tuple[int, dict[str, str], bytes]:
         """Bytes as they are, on a connection of their own; the answer as ``read_answer`` gives it."""

@@ -8,9 +8,9 @@ from globus_sdk.scopes import ScopeParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows_engine.auth import scopes
 from flows_engine.auth.scopes import ScopeBook, ScopeNode, parse
 from schemas.errors import ServiceError
+from schemas.scopes import flow_scope
 
 FLOW_ID = "11111111-2222-4333-8444-555555555555"
 TRANSFER = "urn:globus:auth:scope:transfer.api.globus.org:all"
@@ -135,13 +135,13 @@ def test_every_scope_of_the_official_client_opens_the_service_it_names(collectio
 
 
 def test_flow_scope_is_the_one_the_official_client_builds() -> None:
-    assert scopes.flow_scope(FLOW_ID) == sdk.SpecificFlowScopes(FLOW_ID).user.scope_string
+    assert flow_scope(FLOW_ID) == sdk.SpecificFlowScopes(FLOW_ID).user.scope_string
 
 
 @pytest.mark.parametrize(
     ("name", "server"),
     [
-        (scopes.flow_scope(FLOW_ID), FLOW_ID),
+        (flow_scope(FLOW_ID), FLOW_ID),
         (f"https://auth.globus.org/scopes/{FLOW_ID}/data_access", FLOW_ID),
         (f"https://auth.globus.org/scopes/{FLOW_ID}/https", FLOW_ID),
         (f"urn:globus:auth:scope:{FLOW_ID}:manage_collections", FLOW_ID),
@@ -165,7 +165,7 @@ def test_scope_opens_its_resource_server_when_that_exists(name: str, server: str
         "nonsense",
         TRANSFER + "x",
         TRANSFER.upper(),
-        scopes.flow_scope(FLOW_ID),
+        flow_scope(FLOW_ID),
         f"https://auth.globus.org/scopes/{FLOW_ID}/data_access",
         f"urn:globus:auth:scope:{FLOW_ID}:manage_collections",
     ],

@@ -12,11 +12,12 @@ from flows_engine.auth import tables
 from flows_engine.auth.bootstrap import Installation
 from flows_engine.auth.clients import Client, ProviderScope
 from flows_engine.auth.keys import Keys
-from flows_engine.auth.scopes import ScopeBook, flow_scope
+from flows_engine.auth.scopes import ScopeBook
 from flows_engine.auth.service import AuthService, AuthSettings
 from flows_engine.store.db import SqlDatabase
 from schemas.errors import NotFound, ServiceError, StateConflict, Unprocessable
 from schemas.ports import Authorizer
+from schemas.scopes import flow_scope
 from tests.fakes.clock import VirtualClock
 
 from .conftest import COLLECTION_ID, FLOW_ID, PUBLIC_URL
