@@ -25,6 +25,7 @@ from action_providers.service import Actions
 from action_providers.transfer import providers as transfer_providers
 from action_providers.transfer import tables as transfer_tables
 from action_providers.transfer.collections import Collections
+from compute_agent.private_files import create_private_file
 from flows_engine.actions.addresses import AddressPolicy, Allowed
 from flows_engine.actions.aliases import HOSTED_ALIASES, Aliases, load_aliases, own_aliases
 from flows_engine.actions.guarded_http import GuardedHttp
@@ -41,7 +42,6 @@ from flows_engine.asl.input_schema import check_input
 from flows_engine.auth import identities
 from flows_engine.auth import tables as auth_tables
 from flows_engine.auth.bootstrap import Installation, ensure_installation
-from flows_engine.auth.keys import create_private_file
 from flows_engine.auth.scopes import ScopeBook
 from flows_engine.auth.service import AuthService, AuthSettings
 from flows_engine.chores import Chores

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from compute_agent.local_server import default_data_dir
 from schemas import json_text
 from schemas.errors import InvalidJson
 
@@ -49,13 +50,6 @@ class Settings:
     @property
     def is_sqlite(self) -> bool:
         return self.database_url.startswith("sqlite")
-
-
-def default_data_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """``$FLOWS_DATA_DIR``, else ``~/.flows-engine``."""
-    if named := environ.get("FLOWS_DATA_DIR"):
-        return Path(named).expanduser()
-    return Path("~/.flows-engine").expanduser()
 
 
 def load(

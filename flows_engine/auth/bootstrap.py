@@ -16,13 +16,19 @@ from pathlib import Path
 
 from sqlalchemy import Connection, select
 
+from compute_agent.private_files import (
+    create_private_file,
+    private_directory,
+    read_private_file,
+    replace_private_file,
+)
 from schemas import json_text
 from schemas.ports import Clock, Database
 from schemas.principals import normal_uuid
 from schemas.times import to_us
 
 from . import clients, identities
-from .keys import Keys, create_private_file, private_directory, read_private_file, replace_private_file
+from .keys import Keys
 from .tables import insert_unless_there, installation
 
 #: Domain of the usernames of people who belong to this installation alone.

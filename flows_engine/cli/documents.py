@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from compute_agent.errors import ApiError
 from flows_engine.asl.source import MAX_SOURCE_BYTES, Source, read_document
 from flows_engine.asl.validate_fields import sentence
-from flows_engine.sdk.errors import ApiError
 from schemas.errors import InvalidJson
 from schemas.json_text import Json
 

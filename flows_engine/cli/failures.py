@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import click
 
-from flows_engine.sdk.errors import ApiError, ClientError
+from compute_agent.errors import ApiError, ClientError
 from schemas.errors import InvalidJson
 
 log = logging.getLogger(__name__)

@@ -4,12 +4,12 @@
 without a server its requests go to the web application in this process. Nothing here decides about flows.
 """
 
-from .server_file import RunningServer, ServerFile, ServerIsUp, find_server
+from compute_agent.local_server import NoCredentialsError, RunningServer, credentials, find_server
+
+from .server_file import ServerFile, ServerIsUp
 from .session import (
-    NoCredentialsError,
     Session,
     check_database,
-    credentials,
     install_operator,
     open_client,
     open_operator,

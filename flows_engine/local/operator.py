@@ -8,7 +8,7 @@ from urllib.parse import quote, urlsplit
 import requests
 from requests.adapters import BaseAdapter
 
-from flows_engine.sdk.errors import ClientError, UnreachableError, api_error
+from compute_agent.errors import ClientError, UnreachableError, api_error
 from schemas.errors import InvalidJson
 from schemas.json_text import Json, dumps, loads
 

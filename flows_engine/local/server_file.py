@@ -10,41 +10,14 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-from dataclasses import dataclass
 from pathlib import Path
 
+from compute_agent.local_server import NAME, RunningServer, find_server
 from schemas import json_text
-from schemas.errors import InvalidJson
-from schemas.json_text import Json
-
-NAME = "server.json"
 
 
 class ServerIsUp(Exception):
     """The data directory has a server already."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunningServer:
-    """``url`` is for this machine, ``public_url`` for others; ``operator_key`` opens the operator's routes;
-    ``database`` is the address of its database without a password, empty when it is not known."""
-
-    url: str
-    public_url: str
-    pid: int
-    started: str
-    operator_key: str
-    database: str = ""
-
-    def to_json(self) -> dict[str, Json]:
-        return {
-            "url": self.url,
-            "public_url": self.public_url,
-            "pid": self.pid,
-            "started": self.started,
-            "operator_key": self.operator_key,
-            "database": self.database,
-        }
 
 
 class ServerFile:
@@ -104,35 +77,3 @@ class ServerFile:
                 self._path.unlink()
         except FileNotFoundError:
             pass  # somebody tidied up
-
-
-def find_server(data_dir: Path) -> RunningServer | None:
-    """The server of the data directory, or None when none is up."""
-    try:
-        descriptor = os.open(data_dir / NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return None
-    with os.fdopen(descriptor, "rb") as file:
-        if os.fstat(descriptor).st_mode & 0o077 or not _is_locked(descriptor):
-            return None
-        try:
-            document = json_text.loads(file.read(65_536), what=NAME)
-            return RunningServer(
-                url=str(document["url"]),
-                public_url=str(document["public_url"]),
-                pid=int(document["pid"]),
-                started=str(document["started"]),
-                operator_key=str(document["operator_key"]),
-                database=str(document.get("database", "")),
-            )
-        except (InvalidJson, AttributeError, KeyError, TypeError, ValueError):
-            return None
-
-
-def _is_locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    fcntl.flock(descriptor, fcntl.LOCK_UN)
-    return False

@@ -14,17 +14,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compute_agent.local_server import RunningServer, credentials, find_server
 from flows_engine import settings as settings_of
 from flows_engine.sdk.client import Client
-from flows_engine.sdk.errors import ClientError
 from flows_engine.sdk.transport import WsgiTransport
 from flows_engine.settings import DEFAULT_PORT, Settings
 from flows_engine.store.lock import DatabaseInUse
-from schemas import json_text
-from schemas.errors import InvalidJson
 
 from .operator import Operator
-from .server_file import RunningServer, find_server
 
 if TYPE_CHECKING:
     from flows_engine.app import House
@@ -40,10 +37,6 @@ class Session:
 
     client: Client
     server: RunningServer | None
-
-
-class NoCredentialsError(ClientError):
-    """The data directory does not hold the credentials of the installation's client."""
 
 
 @contextmanager
@@ -85,29 +78,6 @@ def open_client(data_dir: Path | str | None = None, database_url: str | None = N
     settings = settings_of.load(data_dir=data_dir, database_url=database_url)
     with open_session(settings, work=True) as session:
         yield session.client
-
-
-def credentials(data_dir: Path) -> tuple[str, str]:
-    """Id and secret of the installation's client.
-
-    Raises:
-        NoCredentialsError: there are none, or they cannot be read.
-        PermissionError: others may read them.
-    """
-    from flows_engine.auth.keys import read_private_file
-
-    path = data_dir / "client.json"
-    raw = read_private_file(path)
-    if raw is None:
-        raise NoCredentialsError(f"there is no {path}; 'flows serve' makes one at its first start")
-    try:
-        document = json_text.loads(raw, what=str(path))
-        return str(document["client_id"]), str(document["client_secret"])
-    except (InvalidJson, KeyError, TypeError) as error:
-        raise NoCredentialsError(
-            f"{path} does not hold a client_id and a client_secret; "
-            "'flows clients rotate' with the client's id writes it anew"
-        ) from error
 
 
 def check_database(settings: Settings, server: RunningServer) -> None:

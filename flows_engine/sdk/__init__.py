@@ -4,8 +4,9 @@
 machine, with or without a server. Standard library and ``requests`` only.
 """
 
+from compute_agent.errors import ApiError, ClientError, UnreachableError
+
 from .client import Client
-from .errors import ApiError, ClientError, UnreachableError
 from .run import Run, RunNotFinishedError
 
 __all__ = ["ApiError", "Client", "ClientError", "Run", "RunNotFinishedError", "UnreachableError"]

@@ -14,11 +14,11 @@ from urllib.parse import quote
 
 from requests.adapters import BaseAdapter
 
+from compute_agent.connection import Http
 from flows_engine import policy
 from schemas.json_text import Json
 from schemas.scopes import flow_scope
 
-from .http import Http
 from .run import Run
 
 _PAGE = 100

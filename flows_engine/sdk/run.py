@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from compute_agent.errors import ClientError
 from flows_engine import policy
 from schemas.json_text import Json
 from schemas.scopes import flow_scope
 
-from .errors import ClientError
-
 if TYPE_CHECKING:
-    from .http import Http
+    from compute_agent.connection import Http
 
 #: Statuses that nothing changes any more.
 FINAL = frozenset({"SUCCEEDED", "FAILED", "ENDED"})

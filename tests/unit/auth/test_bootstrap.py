@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from compute_agent.private_files import create_private_file
 from flows_engine.auth import identities, tables
 from flows_engine.auth.bootstrap import Installation, ensure_installation, write_client_file
-from flows_engine.auth.keys import create_private_file
 from flows_engine.auth.service import AuthService
 from flows_engine.store.db import SqlDatabase
 from tests.fakes.clock import VirtualClock

@@ -6,7 +6,8 @@ from pathlib import Path
 import jwt
 import pytest
 
-from flows_engine.auth.keys import Keys, create_private_file, read_private_file, replace_private_file
+from compute_agent.private_files import create_private_file, read_private_file, replace_private_file
+from flows_engine.auth.keys import Keys
 
 
 def mode(path: Path) -> int:

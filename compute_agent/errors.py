@@ -7,8 +7,7 @@ from typing import Any
 
 import requests
 
-from schemas.errors import InvalidJson
-from schemas.json_text import Json, loads
+from schemas.json_text import Json, loads_trusted
 
 _SHOWN_PROBLEMS = 20
 
@@ -70,8 +69,8 @@ class ApiError(ClientError):
 def api_error(response: requests.Response) -> ApiError:
     """The error that an answer with a status of 400 or more stands for, whichever service gave it."""
     try:
-        document = loads(response.content, what="the answer")
-    except InvalidJson:
+        document = loads_trusted(response.content)
+    except ValueError:
         document = None
     if isinstance(document, dict):
         if isinstance(error := document.get("error"), dict):
@@ -80,6 +79,8 @@ def api_error(response: requests.Response) -> ApiError:
             first = errors[0]
             code, detail = str(first.get("code", "ERROR")), str(first.get("detail", ""))
             return ApiError(response.status_code, code, detail, debug_id=first.get("id"), document=document)
+        if document.get("status") == "Failed" and isinstance(reason := document.get("reason"), str):
+            return ApiError(response.status_code, str(document.get("code", "ERROR")), reason, document=document)
     where = response.url.partition("?")[0]
     detail = f"{where} answered {response.status_code} {response.reason or ''}, and not as a flows server does"
     return ApiError(response.status_code, "UNKNOWN_ANSWER", detail, document=document)

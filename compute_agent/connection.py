@@ -1,5 +1,7 @@
 """Calls of one server: a bearer token per scope, repeated where that is safe, errors as ``ApiError``.
 
+The flows SDK, the compute SDK and the compute agent all speak through this.
+
 Requests are never redirected, so that a token goes to the server it was issued by and nowhere else. What is repeated:
 requests that read, and those whose caller says that repeating has no effect (an idempotency key).
 """
@@ -16,12 +18,12 @@ import requests
 from requests.adapters import BaseAdapter
 from requests.auth import AuthBase
 
-from schemas.errors import InvalidJson
-from schemas.json_text import MAX_WRITTEN_DEPTH, Json, dumps, loads
+from schemas.json_text import Json, dumps, loads_trusted
 
 from .errors import ClientError, UnreachableError, api_error
 
-_TIMEOUT_S = (10.0, 60.0)
+_CONNECT_S = 10.0
+_ANSWER_S = 60.0
 _TRIES = 5
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 10.0
@@ -33,14 +35,18 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Http:
-    """``pause`` waits between repetitions. May be used by several threads."""
+    """Speaks as the confidential client ``client_id``, or with one ``token`` that somebody else looks after.
+
+    ``pause`` waits between repetitions. May be used by several threads.
+    """
 
     def __init__(
         self,
         url: str,
         *,
-        client_id: str,
-        client_secret: str,
+        client_id: str = "",
+        client_secret: str = "",
+        token: str = "",
         transport: BaseAdapter | None = None,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -48,7 +54,10 @@ class Http:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ClientError(f"{url!r} is not the address of a server; it looks like http://127.0.0.1:8765")
         self.url = url.rstrip("/")
+        if not token and not (client_id and client_secret):
+            raise ClientError("either a token or a client's id and secret are needed")
         self._credentials = (client_id, client_secret)
+        self._fixed_token = token
         self._pause = pause
         self._tokens: dict[str, tuple[str, float]] = {}
         self._lock = threading.Lock()
@@ -71,8 +80,9 @@ class Http:
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         repeatable: bool = False,
+        answer_s: float = _ANSWER_S,
     ) -> Json:
-        """The JSON that the service answers, with a token of ``scope``.
+        """The JSON that the service answers, with a token of ``scope``; ``answer_s`` is how long it may take.
 
         Raises:
             ApiError: the service refused.
@@ -86,13 +96,17 @@ class Http:
         repeatable = repeatable or method == "GET"
         for is_last in (False, True):
             auth = _Bearer(self._token(scope))
-            response = self._send(method, path, repeatable=repeatable, auth=auth, data=data, params=query, headers=more)
-            if response.status_code != 401 or is_last:
+            response = self._send(
+                method, path, repeatable=repeatable, answer_s=answer_s, auth=auth, data=data, params=query, headers=more
+            )
+            if response.status_code != 401 or is_last or self._fixed_token:
                 break
             self._forget(scope)  # it was revoked, or the server has other keys now
         return _document(response)
 
     def _token(self, scope: str) -> str:
+        if self._fixed_token:
+            return self._fixed_token
         with self._lock:
             text, good_until = self._tokens.get(scope, ("", 0.0))
         if time.monotonic() < good_until:
@@ -114,12 +128,14 @@ class Http:
         with self._lock:
             self._tokens.pop(scope, None)
 
-    def _send(self, method: str, path: str, *, repeatable: bool, **request: Any) -> requests.Response:
+    def _send(
+        self, method: str, path: str, *, repeatable: bool, answer_s: float = _ANSWER_S, **request: Any
+    ) -> requests.Response:
         pause_s = _FIRST_PAUSE_S
         for tries_left in range(_TRIES if repeatable else 1, 0, -1):
             try:
                 response = self._session.request(
-                    method, f"{self.url}{path}", timeout=_TIMEOUT_S, allow_redirects=False, **request
+                    method, f"{self.url}{path}", timeout=(_CONNECT_S, answer_s), allow_redirects=False, **request
                 )
             except requests.RequestException as error:
                 if tries_left == 1:
@@ -149,8 +165,8 @@ def _document(response: requests.Response) -> Json:
     if response.status_code >= 300:
         raise api_error(response)
     try:
-        return loads(response.content, what="the answer", max_depth=MAX_WRITTEN_DEPTH)
-    except InvalidJson as error:
+        return loads_trusted(response.content)
+    except ValueError as error:
         raise ClientError(
             f"{response.url.partition('?')[0]} did not answer with JSON; is it a flows server?"
         ) from error

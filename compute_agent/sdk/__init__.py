@@ -1,0 +1,1 @@
+"""The SDK: ``Client`` for functions, endpoints and tasks, ``Executor`` for futures."""
