@@ -26,6 +26,9 @@ from action_providers.transfer import providers as transfer_providers
 from action_providers.transfer import tables as transfer_tables
 from action_providers.transfer.collections import Collections
 from compute_agent.private_files import create_private_file
+from compute_agent.service.api import create_blueprint as compute_blueprint
+from compute_agent.service.compute import ComputeService
+from compute_agent.service.settings import ComputeSettings
 from flows_engine.actions.addresses import AddressPolicy, Allowed
 from flows_engine.actions.aliases import HOSTED_ALIASES, Aliases, load_aliases, own_aliases
 from flows_engine.actions.guarded_http import GuardedHttp
@@ -44,10 +47,11 @@ from flows_engine.auth import tables as auth_tables
 from flows_engine.auth.bootstrap import Installation, ensure_installation
 from flows_engine.auth.scopes import ScopeBook
 from flows_engine.auth.service import AuthService, AuthSettings
-from flows_engine.chores import Chores
+from flows_engine.chores import Chore, Chores
 from flows_engine.clock import SystemClock
 from flows_engine.engine.advance import Advance
 from flows_engine.engine.delegation import Delegation
+from flows_engine.engine.errands import Errands
 from flows_engine.engine.flows import Flows
 from flows_engine.engine.runs import Runs
 from flows_engine.engine.subflows import FlowActionClient
@@ -75,6 +79,8 @@ METADATA: Sequence[MetaData] = (
 
 #: What actions in the middle of something are given when the house is closed; the worker takes about as long before.
 _ACTIONS_STOP_S = 4.0
+#: How often it is asked which compute agents have been silent for too long.
+_SWEEP_EVERY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +95,7 @@ class House:
     runs: Runs
     collections: Collections
     actions: Actions
+    compute: ComputeService
     directory: ActionDirectory
     advance: Advance
     worker: Worker
@@ -99,18 +106,24 @@ class House:
     lock: FileLock | None
 
     def start(self) -> None:
-        """Begin advancing runs and actions."""
+        """Begin advancing runs and actions, and judging who of the compute agents is silent."""
         # What was made so far lives as long as the process: the garbage collector need not look at it again.
         gc.collect()
         gc.freeze()
+        self.compute.on_start()
         self.background.start()
         self.worker.start()
         self.chores.start()
         if self.doorbell is not None:
             self.doorbell.start()
 
+    def hang_up(self) -> None:
+        """Answer those who wait for news: from now on every request is answered at once."""
+        self.compute.news.close()
+
     def close(self, *, started: bool = True) -> None:
         """Finish what is in hand, give the rest back to the queue, close the database."""
+        self.hang_up()
         with contextlib.ExitStack() as last_first:  # every part is closed, whatever happens to the others
             if self.lock is not None:
                 last_first.callback(self.lock.release)
@@ -153,6 +166,12 @@ def _build(settings: Settings, clock: Clock, lock: FileLock | None) -> House:
         namespace = open_installation(tx, now=to_us(clock.now()))
     collections = Collections(db, clock)
     bell = _Bell()
+    compute = ComputeService(
+        db,
+        clock,
+        settings=ComputeSettings(heartbeat_s=settings.compute_heartbeat_s, lease_s=settings.compute_lease_s),
+        notify_others=bell.ring_others,
+    )
     actions = _actions(settings, db, clock, collections, bell)
     auth = _auth(settings, db, clock, installation, actions)
     delegation = Delegation(auth)
@@ -163,13 +182,16 @@ def _build(settings: Settings, clock: Clock, lock: FileLock | None) -> House:
         db=db,
         clock=clock,
         advance=advance,
-        directory=directory,
-        caller_of=delegation.caller_of,
+        errands=Errands(
+            clock=clock,
+            directory=directory,
+            caller_of=delegation.caller_of,
+        ),
         settings=WorkerSettings(lease_s=settings.lease_s, batch=settings.batch, poll_s=settings.poll_s),
     )
-    bell.worker = worker
+    bell.worker, bell.compute = worker, compute
     if db.dialect == "postgresql":
-        bell.doorbell = Doorbell(db.url, worker.notify)
+        bell.doorbell = Doorbell(db.url, bell.heard)
     flows = Flows(
         database=db,
         clock=clock,
@@ -191,13 +213,20 @@ def _build(settings: Settings, clock: Clock, lock: FileLock | None) -> House:
         runs=runs,
         collections=collections,
         actions=actions,
+        compute=compute,
         directory=directory,
         advance=advance,
         worker=worker,
         background=background,
-        chores=Chores({"purge tokens": auth.purge_expired, "purge idempotency keys": lambda: _purge_keys(db, clock)}),
+        chores=Chores(
+            [
+                Chore("settle compute tasks", compute.sweep, _SWEEP_EVERY_S),
+                Chore("purge tokens", auth.purge_expired),
+                Chore("purge idempotency keys", lambda: _purge_keys(db, clock)),
+            ]
+        ),
         doorbell=bell.doorbell,
-        web=_web(settings, flows, runs, auth, actions),
+        web=_web(settings, flows, runs, auth, actions, compute),
         lock=lock,
     )
 
@@ -208,16 +237,27 @@ def _purge_keys(db: SqlDatabase, clock: Clock) -> None:
 
 
 class _Bell:
-    """Rings for the worker, which is made after those who ring, and for workers of other processes."""
+    """Rings for the worker, which is made after those who ring, and for those who wait in other processes."""
 
     worker: Worker | None = None
+    compute: ComputeService | None = None
     doorbell: Doorbell | None = None
 
     def notify(self) -> None:
         if self.worker is not None:
             self.worker.notify()
+        self.ring_others()
+
+    def ring_others(self) -> None:
         if self.doorbell is not None:
             self.doorbell.ring()
+
+    def heard(self) -> None:
+        """Another process rang, or this one; which of the two cannot be told."""
+        if self.worker is not None:
+            self.worker.notify()
+        if self.compute is not None:
+            self.compute.news.ring_all()
 
     def wake(self, waiter: str) -> None:
         if self.worker is not None:
@@ -333,19 +373,23 @@ def _advance(
     )
 
 
-def _web(settings: Settings, flows: Flows, runs: Runs, auth: AuthService, actions: Actions) -> Flask:
+def _web(
+    settings: Settings, flows: Flows, runs: Runs, auth: AuthService, actions: Actions, compute: ComputeService
+) -> Flask:
     app = Flask("flows_engine", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it
     for blueprint, prefix in (
         (auth_blueprint(auth), "/auth"),
         (flows_blueprint(flows, runs, auth), None),
         (providers_blueprint(actions, auth), "/actions"),
+        (compute_blueprint(compute, auth, waiting=settings.http_threads // 2), None),
     ):
         for kind in DATABASE_TROUBLE:
             blueprint.register_error_handler(kind, front.database_trouble)
         app.register_blueprint(blueprint, **({"url_prefix": prefix} if prefix else {}))
-    services = {name: f"{settings.base_url}/{name}/" for name in ("auth", "flows", "actions")}
-    services["api documentation"] = f"{settings.base_url}/flows/docs/"
+    services = {name: f"{settings.base_url}/{name}/" for name in ("auth", "flows", "actions", "compute")}
+    for name in ("flows", "compute"):
+        services[f"{name} api documentation"] = f"{settings.base_url}/{name}/docs/"
     front.install(
         app,
         hosts=front.allowed_hosts(settings.base_url, settings.host, settings.port),

@@ -16,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionError
 
 from flows_engine.asl.dialects import UNION
 from flows_engine.clock import SystemClock
+from flows_engine.engine.errands import Errands
 from flows_engine.engine.invariants import broken_invariants
 from flows_engine.store.db import SqlDatabase
 from flows_engine.store.installation import open_installation
@@ -46,8 +47,11 @@ def worker_on(db: SqlDatabase, providers: SharedProviders, *, lease_s: float = _
         db=db,
         clock=SystemClock(),
         advance=advance_of(),
-        directory=providers,  # type: ignore[arg-type]  # the same methods, scripted
-        caller_of=lambda *_: Caller(identity_id=_OWNER, username="owner@example.org"),
+        errands=Errands(
+            clock=SystemClock(),
+            directory=providers,  # type: ignore[arg-type]  # the same methods, scripted
+            caller_of=lambda *_: Caller(identity_id=_OWNER, username="owner@example.org"),
+        ),
         settings=WorkerSettings(lease_s=lease_s, batch=20, poll_s=0.1, remote_threads=4),
     )
 

@@ -26,6 +26,7 @@ from flows_engine.asl.dialects import UNION
 from flows_engine.asl.run import ActionReported
 from flows_engine.clock import SystemClock
 from flows_engine.engine.advance import Advance, NewRun, Result
+from flows_engine.engine.errands import Errands
 from flows_engine.engine.invariants import broken_invariants
 from flows_engine.store import runs as stored_runs
 from flows_engine.store import work_queue
@@ -197,8 +198,11 @@ class Process:
             db=self.db,
             clock=SystemClock(),
             advance=self.advance,
-            directory=GatedProviders(providers, self.gate, seed=seed, freeze_rate=freeze_rate),  # type: ignore[arg-type]  # the same methods, scripted
-            caller_of=lambda *_: Caller(identity_id=_OWNER, username="owner@example.org"),
+            errands=Errands(
+                clock=SystemClock(),
+                directory=GatedProviders(providers, self.gate, seed=seed, freeze_rate=freeze_rate),  # type: ignore[arg-type]  # the same methods, scripted
+                caller_of=lambda *_: Caller(identity_id=_OWNER, username="owner@example.org"),
+            ),
             settings=WorkerSettings(lease_s=_LEASE_S, batch=3, poll_s=0.05, remote_threads=3, max_tries=1000),
         )
 

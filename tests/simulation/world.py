@@ -15,6 +15,7 @@ from sqlalchemy import insert, select
 from flows_engine import crashpoints
 from flows_engine.asl.dialects import UNION
 from flows_engine.engine.advance import Advance, NewRun
+from flows_engine.engine.errands import Errands
 from flows_engine.engine.invariants import broken_invariants
 from flows_engine.store import work_queue
 from flows_engine.store.tables import flow_versions, metadata, runs
@@ -58,8 +59,11 @@ class World:
             db=self.db,
             clock=self.clock,
             advance=self.advance,
-            directory=self.providers,  # type: ignore[arg-type]  # the same methods, scripted
-            caller_of=lambda *_: Caller(identity_id=OWNER, username="owner@example.org"),
+            errands=Errands(
+                clock=self.clock,
+                directory=self.providers,  # type: ignore[arg-type]  # the same methods, scripted
+                caller_of=lambda *_: Caller(identity_id=OWNER, username="owner@example.org"),
+            ),
             settings=WorkerSettings(lease_s=20.0, batch=7, max_tries=40 if self._crash_rate else 5),
         )
 
