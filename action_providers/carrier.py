@@ -137,8 +137,13 @@ class Carrier:
 
     def announce_due(self, record: Record) -> None:
         """After a commit: the action wants something at a time."""
-        if record.due is not None and self._on_due is not None:
-            self._on_due(record.due)
+        if record.due is not None:
+            self.announce(record.due)
+
+    def announce(self, due: datetime) -> None:
+        """After a commit: some action wants something at a time."""
+        if self._on_due is not None:
+            self._on_due(due)
 
     def _wake_waiter(self, record: Record) -> None:
         """After a commit: the action ended or waits for a person."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
@@ -197,6 +197,24 @@ class Actions:
                 statuses=status_names or {Status.ACTIVE.value},
             )
         return [status_document(one) for one in records if access.may_monitor(one, description, caller)]
+
+    def nudge(self, action_ids: Collection[str]) -> None:
+        """What these ACTIVE actions wait for has happened: advance them now, not when they asked for it.
+
+        Cheap for ids that are no actions. Nothing is lost when it comes while an action is being worked on, or when
+        another process holds it. A provider may miss a nudge if the process dies before it, so it asks for a ``due``
+        all the same.
+        """
+        if not action_ids:
+            return
+        with self._db.read() as tx:
+            waiting = store.active_among(tx, action_ids)
+        if not waiting:
+            return
+        now = self._clock.now()
+        with self._db.begin() as tx:
+            store.nudge(tx, waiting, now)
+        self.carrier.announce(now)
 
     def purge(self, now: datetime) -> int:
         """Release finished actions whose release_after has passed, delete old tombstones; returns how many of both."""

@@ -12,7 +12,21 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, case, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from schemas.action import Status
@@ -30,6 +44,9 @@ ENUMERATE_LIMIT = 1000
 
 #: A request_id stays taken this long after its action was released.
 KEY_KEPT = timedelta(days=30)
+
+#: ``due`` of an action that was nudged while somebody works on it: its next advance may not wait, however that work ends.
+NEWS = 0
 
 _TIMES = ("started_at", "completed_at", "released_at", "expires_at", "deadline", "due", "lease_until")
 _DOCUMENTS = ("body", "sharing", "details", "state")
@@ -131,6 +148,22 @@ def want_cancel(tx: Connection, action_id: str) -> None:
     tx.execute(update(actions).where(actions.c.action_id == action_id).values(cancel_wanted=1))
 
 
+def active_among(tx: Connection, action_ids: Collection[str]) -> list[str]:
+    """Those of the ids that are ACTIVE actions, in order."""
+    query = select(actions.c.action_id).where(actions.c.action_id.in_(action_ids), _is_active())
+    return list(tx.scalars(query.order_by(actions.c.action_id)))
+
+
+def nudge(tx: Connection, action_ids: Sequence[str], now: datetime) -> None:
+    """Make ACTIVE actions due now; one that is being worked on becomes due when that has come to an end.
+
+    Row by row in the order given, so that two transactions cannot wait for each other in a circle.
+    """
+    due = case((actions.c.owner.is_not(None), NEWS), else_=to_us(now))
+    statement = update(actions).where(actions.c.action_id == bindparam("b_id"), _is_active()).values(due=due)
+    tx.execute(statement, [{"b_id": action_id} for action_id in action_ids])
+
+
 def set_waiters(tx: Connection, records: Sequence[Record]) -> None:
     """Make the wake-ups of unfinished actions go to the newest asker of the same request."""
     statement = update(actions).where(
@@ -149,9 +182,11 @@ def set_waiters(tx: Connection, records: Sequence[Record]) -> None:
 def settle(tx: Connection, records: Sequence[Record], owner: str, now: datetime) -> None:
     """Store what came of claimed work and end the claims, where they are still ours (same owner and fence).
 
-    Where a cancel was asked for while the provider's run or resume was in flight, cancel becomes the next step.
+    Where a cancel was asked for while the provider's run or resume was in flight, cancel becomes the next step. Where
+    there was news meanwhile, an ACTIVE action is due at once.
     """
     follow = and_(actions.c.cancel_wanted == 1, bindparam("b_open") == 1)
+    has_news = and_(actions.c.due == NEWS, bindparam("b_status") == Status.ACTIVE.value, bindparam("b_open") == 1)
     statement = (
         update(actions)
         .where(
@@ -162,7 +197,7 @@ def settle(tx: Connection, records: Sequence[Record], owner: str, now: datetime)
         .values(
             status=bindparam("b_status"),
             next_step=case((follow, Step.CANCEL.value), else_=bindparam("b_step")),
-            due=case((follow, bindparam("b_now")), else_=bindparam("b_due")),
+            due=case((or_(follow, has_news), bindparam("b_now")), else_=bindparam("b_due")),
             details=bindparam("b_details"),
             state=bindparam("b_state"),
             completed_at=bindparam("b_completed_at"),
@@ -174,7 +209,7 @@ def settle(tx: Connection, records: Sequence[Record], owner: str, now: datetime)
             lease_until=None,
         )
     )
-    rows = [_settled_row(record, owner, now) for record in records]
+    rows = [_settled_row(record, owner, now) for record in sorted(records, key=lambda record: record.action_id)]
     tx.execute(statement, rows)
 
 
@@ -201,6 +236,7 @@ def claim(
         .values(
             owner=owner,
             lease_until=to_us(now + lease),
+            due=case((actions.c.due == NEWS, to_us(now)), else_=actions.c.due),
             fence=actions.c.fence + 1,
             tries=actions.c.tries + 1,
         )
@@ -321,6 +357,10 @@ def enumerate_actions(
         .limit(ENUMERATE_LIMIT)
     )
     return [_record(row) for row in tx.execute(query)]
+
+
+def _is_active() -> ColumnElement[bool]:
+    return actions.c.status == Status.ACTIVE.value
 
 
 def _claimed(action_id: str, owner: str, fence: int) -> tuple[Any, ...]:

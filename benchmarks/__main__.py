@@ -1,4 +1,4 @@
-"""``python -m benchmarks [engine|http] [--database sqlite|postgresql] [--json FILE]``: measure this checkout.
+"""``python -m benchmarks [engine|http|compute] [--database sqlite|postgresql] [--json FILE]``: measure this checkout.
 
 The engine is the one that ``flows serve`` runs, on a fresh installation in a temporary folder; PostgreSQL is a private
 server with fsync on. Figures depend on the machine: compare only what one run measured.
@@ -20,9 +20,12 @@ from flows_engine.app import House, build
 from flows_engine.settings import load
 from tests.postgres import PostgresMissing, PostgresServer, free_port
 
-from . import engine, http
+from . import compute, engine, http
 
-SUITES = {"engine": engine.measure, "http": http.measure}
+#: Measured in this process, on a house of its own; and on a server process.
+IN_PROCESS = {"engine": engine.measure, "http": http.measure}
+AS_PROCESS = {"compute": compute.measure}
+SUITES = (*IN_PROCESS, *AS_PROCESS)
 
 
 def main() -> None:
@@ -40,9 +43,13 @@ def main() -> None:
     for database in databases:
         for name in arguments.suites or SUITES:
             try:
-                with _house(database) as house:
-                    print(f"\n{name} on {database}")
-                    figures[f"{name}/{database}"] = SUITES[name](house)
+                with _database(database) as url:
+                    print(f"\n{name} on {database}", flush=True)
+                    if name in AS_PROCESS:
+                        figures[f"{name}/{database}"] = AS_PROCESS[name](url)
+                    else:
+                        with _house(url) as house:
+                            figures[f"{name}/{database}"] = IN_PROCESS[name](house)
             except PostgresMissing as error:
                 print(f"\n{name} on {database}: not measured, {error}")
     if arguments.json:
@@ -50,17 +57,26 @@ def main() -> None:
 
 
 @contextmanager
-def _house(database: str) -> Iterator[House]:
-    server = PostgresServer(durable=True) if database == "postgresql" else None
+def _database(kind: str) -> Iterator[str | None]:
+    """Address of a fresh database; None for SQLite in the data directory."""
+    if kind == "sqlite":
+        yield None
+        return
+    server = PostgresServer(durable=True)
+    try:
+        yield server.new_database()
+    finally:
+        server.close()
+
+
+@contextmanager
+def _house(url: str | None) -> Iterator[House]:
     with tempfile.TemporaryDirectory(prefix="flows-bench-") as folder:
-        url = server.new_database() if server else None
         house = build(load(data_dir=folder, database_url=url, port=free_port(), environ={}))
         try:
             yield house
         finally:
             house.close()
-            if server:
-                server.close()
 
 
 if __name__ == "__main__":

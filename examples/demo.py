@@ -1,28 +1,33 @@
-"""The demo: a flow copies measurements from an instrument to an archive, and everything it says is checked afterwards.
+"""The demo: two flows on files of this machine, and everything they say is checked afterwards.
+
+The first copies the measurements that matter from an instrument to an archive. The second packs a folder into a tar file
+by a function on the compute endpoint that comes with the server, and moves the file to the archive.
 
     make demo                                  in a new temporary directory
     .venv/bin/python examples/demo.py DIR      in a directory of your own; may be repeated there
     .venv/bin/python examples/demo.py --keep   leaves the server running
 
-It drives the product from outside: a server process, its HTTP API through the SDK, and the flow of the example
-``transfer_with_filters``, exactly as it lies there. Ends with 0 only when every check held.
+It drives the product from outside: a server process, its HTTP API through the SDKs, and the flows of the examples
+``transfer_with_filters`` and ``tar_and_transfer``, exactly as they lie there. Ends with 0 only when every check held.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib.util
 import json
 import random
 import shlex
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,13 +38,17 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from compute_agent.sdk import Client as FunctionsClient
 from flows_engine.local import open_operator, open_session
 from flows_engine.sdk import ClientError, Run
 from flows_engine.settings import Settings, load
 
-EXAMPLE = Path(__file__).parent / "transfer_with_filters"
+EXAMPLES = Path(__file__).parent
+COPY = EXAMPLES / "transfer_with_filters"
+PACK = EXAMPLES / "tar_and_transfer"
 KEEP = ["*.json", "*.csv", "*.tif"]
 _START_S = 30.0
+_ENDPOINT_S = 90.0
 _STOP_S = 20.0
 _RUN_S = 120.0
 
@@ -56,17 +65,26 @@ class Server:
     process: subprocess.Popen[bytes]
     settings: Settings
 
+    def endpoint(self) -> dict[str, Any]:
+        """What the server says of its compute endpoint, once that takes functions."""
+        with console.status("the compute endpoint is starting ..."):
+            return _said(self.process, _ENDPOINT_S, "the compute endpoint did not start")
+
 
 def main() -> int:
     options = _options()
     began = time.monotonic()
     place = (options.directory or Path(tempfile.mkdtemp(prefix="flows-demo-"))).expanduser().resolve()
-    console.print("A flow copies the measurements that matter from an instrument to an archive.\n", style="bold")
+    console.print("1  A flow copies the measurements that matter from an instrument to an archive.\n", style="bold")
     try:
         with serving(place / "engine", keep=options.keep) as server:
             tell("Server", f"[bold]{server.url}[/]{'' if options.keep else '   (stays up with --keep)'}")
             run, folder = copy_measurements(server, place)
             verify(run, place / "instrument" / "measurements", place / "archive" / folder)
+            packed = pack_and_move(server, place)
+            verify_archive(
+                packed, place / "instrument" / "measurements" / "monday", place / "archive" / "monday.tar.gz"
+            )
             tell("Done", f"[green]everything was verified[/] in {time.monotonic() - began:.1f} s")
             farewell(server, run, keep=options.keep)
         return 0
@@ -95,15 +113,11 @@ def copy_measurements(server: Server, place: Path) -> tuple[Run, str]:
     target.mkdir(parents=True, exist_ok=True)
     folder = next(name for n in range(1, 10_000) if not (target / (name := f"measurements-{n}")).exists())
     tell("Files", f"{len(made)} files, {size_of(made.values())}, in {source / 'measurements'}")
-    with open_operator(server.settings) as operator:
-        offered = {one["path"]: one["id"] for one in operator.collections()}
-        ids = [
-            offered.get(str(root)) or operator.add_collection(root.name, str(root))["id"] for root in (source, target)
-        ]
+    ids = offer(server, source, target)
     tell("Offered", f"{source.name} and {target.name} as collections")
     with open_session(server.settings) as session:
         flow = session.client.create_flow(
-            "Copy what matters", read_json("definition.json"), read_json("input_schema.json")
+            "Copy what matters", read_json(COPY / "definition.json"), read_json(COPY / "input_schema.json")
         )
         tell("Flow", f"{flow['title']}   {flow['id']}")
         body = {
@@ -117,6 +131,64 @@ def copy_measurements(server: Server, place: Path) -> tuple[Run, str]:
         run.wait(_RUN_S, on_event=LiveLog())
         console.print()
     return run, folder
+
+
+def pack_and_move(server: Server, place: Path) -> Run:
+    """Have a function pack Monday's folder on the endpoint, and the flow move the archive."""
+    console.print(
+        "\n2  A flow packs a folder by a function on the compute endpoint, and moves the archive.\n", style="bold"
+    )
+    source, target = place / "instrument", place / "archive"
+    ids = offer(server, source, target)
+    endpoint = server.endpoint()
+    tell("Endpoint", f"{endpoint['compute_endpoint']}   {endpoint['engine']}, {endpoint['workers']} workers")
+    with FunctionsClient(data_dir=server.settings.data_dir) as functions:
+        function = functions.register_function(the_examples_function(), name="make_archive")
+    tell("Function", f"make_archive   {function}")
+    with open_session(server.settings) as session:
+        flow = session.client.create_flow(
+            "Pack and move", read_json(PACK / "definition.json"), read_json(PACK / "input_schema.json")
+        )
+        body = {
+            "pack": {
+                "endpoint_id": endpoint["compute_endpoint"],
+                "function_id": function,
+                "arguments": {
+                    "folder": str(source / "measurements" / "monday"),
+                    "archive": str(source / "monday.tar.gz"),
+                },
+            },
+            "transfer": {
+                "source_collection": ids[0],
+                "source_path": "/monday.tar.gz",
+                "target_collection": ids[1],
+                "target_path": "/monday.tar.gz",
+            },
+        }
+        run = session.client.run_flow(flow["id"], body, label="The demo's second run")
+        tell("Run", run.run_id)
+        console.print()
+        run.wait(_RUN_S, on_event=LiveLog())
+        console.print()
+    return run
+
+
+def the_examples_function() -> Callable[..., Any]:
+    """The function of the example, as its own file has it."""
+    spec = importlib.util.spec_from_file_location("tar_and_transfer_functions", PACK / "functions.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    function: Callable[..., Any] = module.function
+    return function
+
+
+def offer(server: Server, *roots: Path) -> list[str]:
+    """Ids of collections for these directories, made where there are none yet."""
+    with open_operator(server.settings) as operator:
+        offered = {one["path"]: one["id"] for one in operator.collections()}
+        return [offered.get(str(root)) or operator.add_collection(root.name, str(root))["id"] for root in roots]
 
 
 def make_measurements(root: Path) -> dict[str, int]:
@@ -177,6 +249,8 @@ def _remark(entry: dict[str, Any]) -> str:
     if details.get("state_name") == "Judge":
         return ", ".join(f"{name.replace('_', ' ')}: {'yes' if yes else 'no'}" for name, yes in _verdicts(output))
     answer = output.get("details") or {}
+    if results := answer.get("result"):
+        return f"the function says: {results[0]['files']} files packed"
     if answer.get("type") == "TRANSFER":
         checked = size_of([answer["bytes_checksummed"]])
         return f"{answer['files_transferred']} files, {size_of([answer['bytes_transferred']])}, checksums of {checked}"
@@ -225,6 +299,23 @@ def verify(run: Run, source: Path, target: Path) -> None:
     )
 
 
+def verify_archive(run: Run, folder: Path, archive: Path) -> None:
+    """Compare the folder with what the archive holds.
+
+    Raises:
+        DemoError: the run failed, or the archive is not the folder.
+    """
+    if run.status != "SUCCEEDED":
+        raise DemoError(f"the run ended {run.status}: {json.dumps(run.details)[:600]}")
+    with tarfile.open(archive) as file, tempfile.TemporaryDirectory() as unpacked:
+        file.extractall(unpacked, filter="data")
+        there, here = tree(folder), tree(Path(unpacked) / folder.name)
+    if there != here:
+        raise DemoError(f"the archive differs from the folder in {sorted(there.items() ^ here.items())[:5]}")
+    tell("Archive", f"{len(here)} files, {size_of([archive.stat().st_size])}, [green]identical[/] in {archive}")
+    tell("Status", f"[green]{run.status}[/]")
+
+
 def tree(root: Path) -> dict[str, str]:
     """SHA-256 of every file by its path below the root."""
     files = (path for path in sorted(root.rglob("*")) if path.is_file())
@@ -262,27 +353,29 @@ def serving(data_dir: Path, *, keep: bool) -> Iterator[Server]:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, start_new_session=True)  # noqa: S603 - our own program
     done = False
     try:
-        yield Server(url=_announced(process, log), process=process, settings=load(data_dir=data_dir))
+        url: str = _said(process, _START_S, f"the server did not start, see {log}")["url"]
+        yield Server(url=url, process=process, settings=load(data_dir=data_dir))
         done = True
     finally:
         if not (keep and done):
             _stop(process)
+        if process.stdout is not None:
+            process.stdout.close()
 
 
-def _announced(process: subprocess.Popen[bytes], log: Path) -> str:
-    """The address, once the server serves."""
+def _said(process: subprocess.Popen[bytes], patience_s: float, otherwise: str) -> dict[str, Any]:
+    """The next thing that the server says on its standard output."""
     assert process.stdout is not None
-    watchdog = threading.Timer(_START_S, process.kill)
+    watchdog = threading.Timer(patience_s, process.kill)
     watchdog.start()
     try:
-        with process.stdout as announcement:
-            line = announcement.readline()
+        line = process.stdout.readline()
     finally:
         watchdog.cancel()
     if not line:
-        raise DemoError(f"the server did not start: {log.read_text()[-1500:]}")
-    url: str = json.loads(line)["url"]
-    return url
+        raise DemoError(otherwise)
+    document: dict[str, Any] = json.loads(line)
+    return document
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
@@ -305,8 +398,8 @@ def _command(name: str) -> str:
         return shlex.quote(str(program))
 
 
-def read_json(name: str) -> Any:
-    return json.loads((EXAMPLE / name).read_text("utf-8"))
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text("utf-8"))
 
 
 def size_of(sizes: Any) -> str:

@@ -9,7 +9,7 @@ import contextlib
 import gc
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -21,11 +21,13 @@ from action_providers import registry
 from action_providers import tables as provider_tables
 from action_providers.background import Background
 from action_providers.blueprint import create_blueprint as providers_blueprint
+from action_providers.compute import providers as compute_providers
 from action_providers.service import Actions
 from action_providers.transfer import providers as transfer_providers
 from action_providers.transfer import tables as transfer_tables
 from action_providers.transfer.collections import Collections
 from compute_agent.private_files import create_private_file
+from compute_agent.service import tables as compute_tables
 from compute_agent.service.api import create_blueprint as compute_blueprint
 from compute_agent.service.compute import ComputeService
 from compute_agent.service.settings import ComputeSettings
@@ -74,6 +76,7 @@ METADATA: Sequence[MetaData] = (
     auth_tables.metadata,
     provider_tables.metadata,
     transfer_tables.metadata,
+    compute_tables.metadata,
 )
 
 
@@ -170,9 +173,10 @@ def _build(settings: Settings, clock: Clock, lock: FileLock | None) -> House:
         db,
         clock,
         settings=ComputeSettings(heartbeat_s=settings.compute_heartbeat_s, lease_s=settings.compute_lease_s),
+        finished=bell.tasks_ended,
         notify_others=bell.ring_others,
     )
-    actions = _actions(settings, db, clock, collections, bell)
+    actions = _actions(settings, db, clock, collections, compute, bell)
     auth = _auth(settings, db, clock, installation, actions)
     delegation = Delegation(auth)
     directory = _directory(settings, clock, actions, delegation)
@@ -189,7 +193,7 @@ def _build(settings: Settings, clock: Clock, lock: FileLock | None) -> House:
         ),
         settings=WorkerSettings(lease_s=settings.lease_s, batch=settings.batch, poll_s=settings.poll_s),
     )
-    bell.worker, bell.compute = worker, compute
+    bell.worker, bell.compute, bell.actions = worker, compute, actions
     if db.dialect == "postgresql":
         bell.doorbell = Doorbell(db.url, bell.heard)
     flows = Flows(
@@ -241,12 +245,18 @@ class _Bell:
 
     worker: Worker | None = None
     compute: ComputeService | None = None
+    actions: Actions | None = None
     doorbell: Doorbell | None = None
 
     def notify(self) -> None:
         if self.worker is not None:
             self.worker.notify()
         self.ring_others()
+
+    def tasks_ended(self, task_group_ids: Collection[str]) -> None:
+        """Compute tasks have ended; the group of an action's tasks has the action's id."""
+        if self.actions is not None:
+            self.actions.nudge(task_group_ids)
 
     def ring_others(self) -> None:
         if self.doorbell is not None:
@@ -320,9 +330,21 @@ def _auth(
     )
 
 
-def _actions(settings: Settings, db: SqlDatabase, clock: Clock, collections: Collections, bell: _Bell) -> Actions:
+def _actions(
+    settings: Settings,
+    db: SqlDatabase,
+    clock: Clock,
+    collections: Collections,
+    compute: ComputeService,
+    bell: _Bell,
+) -> Actions:
     discovered = registry.discover()
-    offered = [*registry.built_in(evaluate=_evaluate), *transfer_providers(collections), *discovered.providers]
+    offered = [
+        *registry.built_in(evaluate=_evaluate),
+        *transfer_providers(collections),
+        *compute_providers(compute),
+        *discovered.providers,
+    ]
     return Actions(
         db,
         clock,

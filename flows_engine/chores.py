@@ -1,21 +1,31 @@
-"""What must be done now and then: forget what has expired. Each chore is one short transaction and may fail alone."""
+"""What must be done now and then: forget what has expired, settle what nobody settles. Each chore is one short transaction
+and may fail alone."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 log = logging.getLogger(__name__)
 
-_EVERY_S = 3600.0
+
+@dataclass(frozen=True, slots=True)
+class Chore:
+    """``do`` is called at the start and then ``every_s`` seconds."""
+
+    name: str
+    do: Callable[[], object]
+    every_s: float = 3600.0
 
 
 class Chores:
-    """Does every chore when it starts and then once an hour, in a thread of its own."""
+    """Does every chore in its turn, in a thread of its own."""
 
-    def __init__(self, chores: Mapping[str, Callable[[], object]]) -> None:
-        self._chores = dict(chores)
+    def __init__(self, chores: Sequence[Chore]) -> None:
+        self._chores = tuple(chores)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -29,14 +39,22 @@ class Chores:
             self._thread.join(5.0)
 
     def do_all(self) -> None:
-        """Every chore once; one that fails is logged and does not hinder the others."""
-        for name, chore in self._chores.items():
-            try:
-                chore()
-            except Exception:
-                log.exception("the chore %r failed; it is tried again in an hour", name)
+        """Every chore once."""
+        for chore in self._chores:
+            _do(chore)
 
     def _run(self) -> None:
-        self.do_all()
-        while not self._stopping.wait(_EVERY_S):
-            self.do_all()
+        due = [time.monotonic()] * len(self._chores)
+        while self._chores and not self._stopping.wait(max(0.0, min(due) - time.monotonic())):
+            for number, chore in enumerate(self._chores):
+                if due[number] <= time.monotonic():
+                    _do(chore)
+                    due[number] = time.monotonic() + chore.every_s
+
+
+def _do(chore: Chore) -> None:
+    """A chore that fails is logged and does not hinder the others."""
+    try:
+        chore.do()
+    except Exception:
+        log.exception("the chore %r failed; it is tried again in %g seconds", chore.name, chore.every_s)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from compute_agent.local_server import default_data_dir
@@ -16,6 +16,8 @@ from schemas import json_text
 from schemas.errors import InvalidJson
 
 DEFAULT_PORT = 8765
+#: What the endpoint that comes with the server may run on.
+COMPUTE_ENDPOINTS = ("parsl", "process", "thread", "off")
 #: In the data directory: which database it belongs to.
 DATABASE_FILE = "database.json"
 
@@ -23,7 +25,9 @@ DATABASE_FILE = "database.json"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """``allowed_hosts`` are ``host[:port]`` or ``CIDR[:port]`` entries that actions may call although they are not public,
-    over plain http too; ``alias_file`` maps more ActionUrls to providers. ``public_url`` is how others reach this server."""
+    over plain http too; ``alias_file`` maps more ActionUrls to providers. ``public_url`` is how others reach this server.
+    ``compute_endpoint`` is the engine of the endpoint that ``flows serve`` brings along, or ``off``; ``compute_lease_s``
+    and ``compute_heartbeat_s`` are told to every agent."""
 
     data_dir: Path
     database_url: str
@@ -38,8 +42,12 @@ class Settings:
     lease_s: float = 30.0
     batch: int = 200
     poll_s: float = 1.0
-    http_threads: int = 16
+    http_threads: int = 64
     release_remote_actions: bool = True
+    compute_endpoint: str = "parsl"
+    compute_workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    compute_lease_s: float = 75.0
+    compute_heartbeat_s: float = 30.0
 
     @property
     def base_url(self) -> str:
@@ -84,9 +92,23 @@ def load(
         lease_s=_integer(environ, "FLOWS_LEASE_MS", 30_000, 100, 3_600_000) / 1000,
         poll_s=_integer(environ, "FLOWS_POLL_MS", 1000, 1, 60_000) / 1000,
         batch=_integer(environ, "FLOWS_BATCH", 200, 1, 10_000),
-        http_threads=_integer(environ, "FLOWS_HTTP_THREADS", 16, 1, 512),
+        http_threads=_integer(environ, "FLOWS_HTTP_THREADS", 64, 1, 512),
         release_remote_actions=_boolean(environ, "FLOWS_RELEASE_REMOTE_ACTIONS", True),
+        compute_endpoint=_choice(environ, "FLOWS_COMPUTE_ENDPOINT", "parsl", COMPUTE_ENDPOINTS),
+        compute_workers=_integer(environ, "FLOWS_COMPUTE_WORKERS", os.cpu_count() or 1, 1, 4_096),
+        **_compute_times(environ),
     )
+
+
+def _compute_times(environ: Mapping[str, str]) -> dict[str, float]:
+    lease_ms = _integer(environ, "FLOWS_COMPUTE_LEASE_MS", 75_000, 300, 86_400_000)
+    heartbeat_ms = _integer(environ, "FLOWS_COMPUTE_HEARTBEAT_MS", min(30_000, lease_ms * 2 // 5), 100, 3_600_000)
+    if lease_ms < 2 * heartbeat_ms:
+        raise ValueError(
+            f"FLOWS_COMPUTE_LEASE_MS is {lease_ms}; it must be at least twice FLOWS_COMPUTE_HEARTBEAT_MS, which is "
+            f"{heartbeat_ms}: one heartbeat that comes late must not cost an agent its tasks"
+        )
+    return {"compute_lease_s": lease_ms / 1000, "compute_heartbeat_s": heartbeat_ms / 1000}
 
 
 def remembered_database(data_dir: Path) -> str | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import orjson
@@ -27,11 +28,22 @@ MAX_DATA_DEPTH = 2 * MAX_DEPTH
 #: How deep ``dumps`` writes at all: no answer of this house is deeper.
 MAX_WRITTEN_DEPTH = 254
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
-_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{\]}]', re.DOTALL)
+#: Texts, and the brackets outside of them. It never goes back, so that a long text costs its length once.
+_BRACKETS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[{\]}]', re.DOTALL)
 
 
-def loads(raw: bytes | str, *, what: str = "the request body", max_depth: int = MAX_DEPTH) -> Json:
+def loads(
+    raw: bytes | str,
+    *,
+    what: str = "the request body",
+    max_depth: int = MAX_DEPTH,
+    max_text_chars: int = MAX_TEXT_CHARS,
+    odd_characters: bool = False,
+) -> Json:
     """Parse JSON text; a leading UTF-8 byte order mark is dropped.
+
+    ``max_text_chars`` is for values: keys stay short. ``odd_characters`` lets NUL characters and lone surrogates pass, for
+    a caller who deals with them text by text.
 
     Raises:
         InvalidJson: the sentence names the place and the limit that was broken.
@@ -53,7 +65,10 @@ def loads(raw: bytes | str, *, what: str = "the request body", max_depth: int = 
             "BAD_JSON",
             f"{what} is not JSON: {error.msg.removesuffix(' at')} at line {error.lineno} column {error.colno}",
         ) from error
-    _check_text(value, "$")
+    if odd_characters:
+        _check_lengths(value, max_text_chars)
+    else:
+        _check_text(value, "$", max_text_chars)
     return value
 
 
@@ -177,15 +192,17 @@ def _constant(text: str) -> Json:
     raise InvalidJson("BAD_NUMBER", f"{text} is not a JSON number")
 
 
-def _check_text(value: Json, path: str) -> None:
+def _check_text(value: Json, path: str, max_chars: int) -> None:
+    if all(_is_good(text, max_chars) for text in _texts(value)):
+        return
     stack: list[tuple[Json, str]] = [(value, path)]
     while stack:
         item, here = stack.pop()
         if isinstance(item, str):
-            _check_string(item, here)
+            _check_string(item, here, max_chars)
         elif isinstance(item, dict):
             for key, child in item.items():
-                _check_string(key, here)
+                _check_string(key, here, max_chars)
                 if isinstance(child, str | dict | list):
                     stack.append((child, f"{here}.{key}"))
         elif isinstance(item, list):
@@ -194,14 +211,39 @@ def _check_text(value: Json, path: str) -> None:
             )
 
 
-def _check_string(text: str, path: str) -> None:
-    if text.isascii() and "\0" not in text and len(text) <= MAX_TEXT_CHARS:
-        return
+def _check_lengths(value: Json, max_chars: int) -> None:
+    if (longest := max(map(len, _texts(value)), default=0)) > max_chars:
+        raise InvalidJson("TOO_LARGE", f"a text has {longest} characters; the limit is {max_chars}", 422)
+
+
+def _texts(value: Json) -> Iterator[str]:
+    """Every text of a value, keys too. Where it stands is left out: writing that down would cost more than all else."""
+    stack: list[Json] = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, dict):
+            yield from item
+            stack.extend(item.values())
+        elif isinstance(item, list):
+            stack.extend(item)
+
+
+def _is_good(text: str, max_chars: int) -> bool:
+    return text.isascii() and "\0" not in text and len(text) <= max_chars
+
+
+def _check_string(text: str, path: str, max_chars: int) -> None:
     if "\0" in text:
         raise InvalidJson("BAD_TEXT", f"the text at {path} holds a NUL character", 422)
-    if len(text) > MAX_TEXT_CHARS:
+    if len(text) > max_chars:
+        raise InvalidJson("TOO_LARGE", f"the text at {path} has {len(text)} characters; the limit is {max_chars}", 422)
+    if text.isascii():
+        return
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
         raise InvalidJson(
-            "TOO_LARGE", f"the text at {path} has {len(text)} characters; the limit is {MAX_TEXT_CHARS}", 422
-        )
-    if any("\ud800" <= char <= "\udfff" for char in text):
-        raise InvalidJson("BAD_TEXT", f"the text at {path} holds a lone surrogate, which is not a character", 422)
+            "BAD_TEXT", f"the text at {path} holds a lone surrogate, which is not a character", 422
+        ) from error

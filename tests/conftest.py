@@ -1,4 +1,4 @@
-"""Fixtures for every kind of test: databases (SQLite in a file, a real PostgreSQL), the loud skip of what is missing."""
+"""Fixtures of every kind of test: databases (SQLite, a real PostgreSQL), a real Slurm, the loud skip of what is missing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from flows_engine.store.db import SqlDatabase
 from tests.postgres import PostgresMissing, PostgresServer
+from tests.slurm import SlurmCluster, SlurmMissing
 
 # The same examples every time, so that a red build is red again; ``HYPOTHESIS_PROFILE=explore`` looks for new ones.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -46,6 +47,18 @@ def postgres() -> Iterator[PostgresServer]:
         raise AssertionError("unreachable") from error
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[SlurmCluster]:
+    """A private Slurm cluster of one node; programs use it when they run with its ``environment``."""
+    try:
+        cluster = SlurmCluster()
+    except SlurmMissing as error:
+        missing("Slurm", str(error))
+        raise AssertionError("unreachable") from error
+    yield cluster
+    cluster.stop()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

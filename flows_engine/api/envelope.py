@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException
 
 from schemas.errors import InvalidJson, ServiceError
 from schemas.json_text import Json, loads
+from schemas.request_headers import check_json_body
 
 from . import stray
 
@@ -53,7 +54,11 @@ def read_json(most_bytes: int) -> Json:
     Raises:
         ServiceError: 413 or 415; or what ``schemas.json_text`` found wrong with the text.
     """
-    _check_type()
+    check_json_body(
+        request.mimetype,
+        charset=request.mimetype_params.get("charset", "utf-8"),
+        encoding=request.headers.get("Content-Encoding", "identity"),
+    )
     if (request.content_length or 0) > most_bytes:
         raise _too_large(most_bytes)
     raw = request.stream.read(most_bytes + 1)
@@ -77,21 +82,6 @@ def install(blueprint: Blueprint) -> None:
         blueprint.add_url_rule(
             rule, endpoint=stray.PREFIX, view_func=_stray, methods=_METHODS, provide_automatic_options=False
         )
-
-
-def _check_type() -> None:
-    media = request.mimetype
-    if media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):
-        shown = repr(media[:80]) if media else "absent"
-        raise ServiceError(
-            415, "UNSUPPORTED_MEDIA_TYPE", f"The content type must be application/json, but it is {shown}"
-        )
-    charset = request.mimetype_params.get("charset", "utf-8").lower()
-    if charset not in ("utf-8", "utf8"):
-        raise ServiceError(415, "UNSUPPORTED_MEDIA_TYPE", f"The charset must be utf-8, not {charset[:40]!r}")
-    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding not in ("", "identity"):
-        raise ServiceError(415, "UNSUPPORTED_MEDIA_TYPE", f"Send the body as it is, without {encoding[:40]!r} encoding")
 
 
 def _too_large(most_bytes: int) -> ServiceError:

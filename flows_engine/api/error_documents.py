@@ -1,7 +1,8 @@
 """The error document of whoever a path belongs to, for what goes wrong before a service has seen the request.
 
 Flows: ``{"error": {"code", "detail"}, "debug_id"}``, also for paths of nobody. Auth: ``{"errors": [...]}``. Action
-providers: ``{"code", "description"}``. All of them carry a ``debug_id``.
+providers: ``{"code", "description"}``. Compute: ``{"status": "Failed", "code", "reason", ...}``. All of
+them carry a ``debug_id``.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import uuid
 from http import HTTPStatus
 
+from compute_agent.service import answers as compute_answers
 from schemas.json_text import Json
 
 
@@ -21,6 +23,8 @@ def error_document(path: str, status: int, code: str, detail: str) -> dict[str, 
             return {"errors": [one], "error": code.lower(), "error_description": detail, "debug_id": debug_id}
         case ["actions"]:
             return {"code": _action_code(status), "description": detail, "debug_id": debug_id}
+        case ["compute"]:
+            return compute_answers.error_document(status, code, detail, debug_id=debug_id)
         case _:
             return {"error": {"code": code, "detail": detail}, "debug_id": debug_id}
 

@@ -34,10 +34,10 @@ class HttpLimits:
     ``max_body_bytes`` is more than any API admits, so that the APIs refuse in their own words.
     """
 
-    threads: int = 16
+    threads: int = 64
     connections: int = 1_000
     max_header_bytes: int = 64 * 1024
-    max_body_bytes: int = 4 * 1024 * 1024
+    max_body_bytes: int = 24 * 1024 * 1024
     request_s: float = 30.0
     idle_s: int = 120
     linger_s: float = 5.0

@@ -30,7 +30,7 @@ def _routes(app: Flask) -> Map:
 
 
 #: Services of Globus that official clients look for here and that come with later versions, by the start of their paths.
-_TO_COME = {"timer": "Timers", "transfer": "Transfer", "search": "Search", "groups": "Groups", "compute": "Compute"}
+_TO_COME = {"timer": "Timers", "transfer": "Transfer", "search": "Search", "groups": "Groups"}
 
 
 def service_to_come(path: str) -> str | None:

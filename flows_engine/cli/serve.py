@@ -26,7 +26,8 @@ from waitress import wasyncore
 from flows_engine.api.http_server import HttpLimits, create_http_server
 from flows_engine.app import House, build
 from flows_engine.local import RunningServer, ServerFile, install_operator
-from flows_engine.settings import Settings
+from flows_engine.local.endpoint import BuiltInEndpoint, Ready
+from flows_engine.settings import COMPUTE_ENDPOINTS, Settings
 from flows_engine.store import address
 from schemas.times import format_time
 
@@ -38,8 +39,10 @@ from .output import print_json_line
 log = logging.getLogger(__name__)
 
 #: What the whole stop may take, and the part of it that answers in the making are given.
-_STOP_S = 14.0
+_STOP_S = 19.0
 _DRAIN_S = 3.0
+#: What the built-in compute endpoint is given to finish what it runs and to say so.
+_ENDPOINT_STOP_S = 5.0
 
 
 @click.command()
@@ -49,11 +52,17 @@ _DRAIN_S = 3.0
     type=click.IntRange(0, 65_535),
     help="Port to listen at; 0 takes a free one. Default: $FLOWS_PORT, else 8765.",
 )
+@click.option(
+    "--compute",
+    type=click.Choice(COMPUTE_ENDPOINTS),
+    help="What the built-in compute endpoint runs functions on. Default: $FLOWS_COMPUTE_ENDPOINT, else parsl.",
+)
 @click.option("--i-have-a-proxy", "has_proxy", is_flag=True, help="A proxy with TLS stands before a public address.")
 @common
-def serve(options: Options, host: str | None, port: int | None, has_proxy: bool) -> None:
+def serve(options: Options, host: str | None, port: int | None, compute: str | None, has_proxy: bool) -> None:
     """Run the engine and its APIs until stopped (Ctrl-C or SIGTERM)."""
     settings = options.settings(host=host, port=port)
+    settings = replace(settings, compute_endpoint=compute or settings.compute_endpoint)
     check_address(settings, has_proxy=has_proxy)
     log_everything()
     with _opened(settings) as (house, listener, file):
@@ -158,12 +167,24 @@ class Server:
         self._house.start()
         self._file.publish(server)
         _announce(self._house, server, as_json=as_json)
+        endpoint = _endpoint(settings, as_json=as_json)
+        if endpoint is not None:
+            endpoint.start()
         log.info("serving", extra={"url": url, "pid": server.pid, "database": self._house.database.dialect})
         try:
             while not self._stop.is_set():
                 wasyncore.loop(timeout=1.0, use_poll=True, map=self._sockets, count=1)
+            if endpoint is not None:
+                self._part_with(endpoint)
         finally:
             self._close()
+
+    def _part_with(self, endpoint: BuiltInEndpoint) -> None:
+        """Stop the built-in endpoint while it can still be heard: it reports what it finishes."""
+        stopping = threading.Thread(target=endpoint.stop, args=(_ENDPOINT_STOP_S,), daemon=True)
+        stopping.start()
+        while stopping.is_alive():
+            wasyncore.loop(timeout=0.05, use_poll=True, map=self._sockets, count=1)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self._stop.is_set():
@@ -179,6 +200,7 @@ class Server:
         watchdog.start()
         self._file.withdraw()
         wasyncore.dispatcher.close(self._http)  # the listening socket alone; what was accepted stays open
+        self._house.hang_up()
         self._drain()
         self._http.task_dispatcher.shutdown(timeout=1)
         self._house.close()
@@ -206,6 +228,20 @@ def _give_up() -> None:
     os._exit(1)
 
 
+def _endpoint(settings: Settings, *, as_json: bool) -> BuiltInEndpoint | None:
+    if settings.compute_endpoint == "off":
+        return None
+
+    def tell(ready: Ready) -> None:
+        if as_json:
+            print_json_line({"compute_endpoint": ready.endpoint_id, "engine": ready.engine, "workers": ready.workers})
+            return
+        workers = f"{ready.workers} worker{'' if ready.workers == 1 else 's'}"
+        click.echo(f"  compute endpoint  {ready.endpoint_id} takes functions ({settings.compute_endpoint}, {workers})")
+
+    return BuiltInEndpoint(settings, tell)
+
+
 def _announce(house: House, server: RunningServer, *, as_json: bool) -> None:
     installation = house.installation
     if as_json:
@@ -224,6 +260,8 @@ def _announce(house: House, server: RunningServer, *, as_json: bool) -> None:
     if not house.settings.is_sqlite:
         lines.append(f"  database          {address.shown(house.settings.database_url)}")
     lines.append('  official clients  eval "$(flows env)"    then: globus flows list')
+    if house.settings.compute_endpoint != "off":
+        lines.append(f"  compute endpoint  starting ({house.settings.compute_endpoint}) ...")
     if installation.is_first_start:
         lines += [
             "",

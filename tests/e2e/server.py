@@ -18,7 +18,7 @@ from flows_engine.local import credentials
 from flows_engine.sdk import Client
 
 #: What a start or a stop may take; far more than it does.
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 class ServerProcess:
@@ -34,7 +34,8 @@ class ServerProcess:
         self.database_url = database_url
         self.url = f"http://127.0.0.1:{_free_port()}"
         self.log = data_dir.with_name(f"{data_dir.name}.log")
-        self._environ = dict(environ or {})
+        #: No compute endpoint unless a test asks for one: it takes seconds to start.
+        self._environ = {"FLOWS_COMPUTE_ENDPOINT": "off", **(environ or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, **environ: str) -> None:
@@ -46,6 +47,13 @@ class ServerProcess:
             )
         announced = self._first_line(self._process)
         assert announced.get("url") == self.url, f"the server did not start:\n{self.log.read_text()[-3000:]}"
+
+    def compute_endpoint(self) -> str:
+        """Id of the built-in compute endpoint, once it takes tasks; to be asked once a start."""
+        assert self._process is not None, "the server was never started"
+        announced = self._first_line(self._process)
+        assert "compute_endpoint" in announced, f"the endpoint did not start:\n{self.log.read_text()[-3000:]}"
+        return str(announced["compute_endpoint"])
 
     def kill(self) -> None:
         """End it as ``kill -9`` does; it may have ended by itself."""
@@ -64,6 +72,11 @@ class ServerProcess:
         if self._process.stdout is not None:
             self._process.stdout.close()
         return code
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the server was never started"
+        return self._process.pid
 
     @property
     def is_up(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import subprocess
 import sys
@@ -13,12 +12,13 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from tests.e2e.agent import AgentProcess
 from tests.e2e.server import ServerProcess
+from tests.examples.shell import commands_of, run_commands
 
 ROOT = Path(__file__).parents[2]
 READMES = sorted(ROOT.glob("examples/*/README.md"))
 PAGES = ["README.md", "docs/cli.md"]
-_BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _FIRST_COMMAND = re.compile(r"^\$ (flows (?:deploy examples|start \"|run examples).*)$", re.MULTILINE)
 
 
@@ -30,9 +30,23 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     process.close()
 
 
+@pytest.fixture(scope="module")
+def endpoint(server: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentProcess]:
+    """The only compute endpoint of the server."""
+    agent = AgentProcess(tmp_path_factory.mktemp("agents"), server, {"engine": {"type": "ThreadPoolEngine"}})
+    agent.start()
+    yield agent
+    agent.close()
+
+
 @pytest.mark.parametrize("readme", READMES, ids=lambda readme: readme.parent.name)
-def test_commands_of_the_readme_work(readme: Path, server: ServerProcess, tmp_path: Path) -> None:
-    done = _shell(_BLOCK.findall(readme.read_text()), server, tmp_path)
+def test_commands_of_the_readme_work(
+    readme: Path, server: ServerProcess, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if (readme.parent / "functions.py").exists():
+        request.getfixturevalue("endpoint")
+
+    done = run_commands(commands_of(readme), server, tmp_path)
 
     assert done.returncode == 0, done.stderr
     assert "FlowSucceeded" in done.stderr
@@ -40,27 +54,10 @@ def test_commands_of_the_readme_work(readme: Path, server: ServerProcess, tmp_pa
 
 @pytest.mark.parametrize("page", PAGES)
 def test_first_commands_of_the_page_work(page: str, server: ServerProcess, tmp_path: Path) -> None:
-    done = _shell(_FIRST_COMMAND.findall((ROOT / page).read_text()), server, tmp_path)
+    done = run_commands(_FIRST_COMMAND.findall((ROOT / page).read_text()), server, tmp_path)
 
     assert done.returncode == 0, done.stderr
     assert "FlowSucceeded" in done.stderr
-
-
-def _shell(commands: list[str], server: ServerProcess, home: Path) -> subprocess.CompletedProcess[str]:
-    environ = {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "HOME": str(home),
-        "TMPDIR": str(home),
-        "FLOWS_DATA_DIR": str(server.data_dir),
-    }
-    return subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", "\n".join(commands)],
-        cwd=ROOT,
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def test_demo_ends_well_and_stops_its_server(tmp_path: Path) -> None:

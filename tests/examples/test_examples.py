@@ -2,10 +2,12 @@
 
 ``expected.json``: ``status``; ``output``, members that the output has at least; ``files``, exactly the files of a
 collection afterwards; ``never_shown``, texts that no view of the run or flow holds; ``not_ended_before``, a time.
+An example that needs a compute endpoint says so by its ``functions.py``.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +22,7 @@ from schemas.times import format_time, parse_rfc3339
 from tests.examples.running_house import RunningHouse
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-FOLDERS = sorted(folder for folder in EXAMPLES.iterdir() if folder.is_dir() and not folder.name.startswith(("_", ".")))
+FOLDERS = sorted(path.parent for path in EXAMPLES.glob("*/definition.*"))
 _MEMBERS = {"status", "output", "files", "never_shown", "not_ended_before"}
 
 
@@ -33,6 +35,10 @@ class Example:
         if (folder / "source").is_dir():
             shutil.copytree(folder / "source", self.roots["source"])
         self._values = {name.upper(): house.add_collection(root) for name, root in self.roots.items()}
+        self._values |= {f"{name.upper()}_ROOT": str(root) for name, root in self.roots.items()}
+        if (folder / "functions.py").exists():
+            self._values["ENDPOINT"] = house.endpoint_id
+            self._values["FUNCTION"] = house.compute.register_function(_function(folder))
         self._values["SOON"] = format_time(datetime.now(UTC) + timedelta(seconds=1.5))
         self.definition = _definition(folder)
         self.schema = loads((folder / "input_schema.json").read_bytes())
@@ -51,6 +57,16 @@ def _definition(folder: Path) -> Any:
     if (folder / "definition.yaml").exists():
         return yaml.safe_load((folder / "definition.yaml").read_text())
     return loads((folder / "definition.json").read_bytes())
+
+
+def _function(folder: Path) -> Any:
+    """The function of the example, as its ``functions.py`` would register it."""
+    spec = importlib.util.spec_from_file_location(f"functions_of_{folder.name}", folder / "functions.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.function
 
 
 def part_of(expected: Any, actual: Any) -> Any:
@@ -116,4 +132,4 @@ def test_example_says_what_a_person_has_to_change(house: RunningHouse, tmp_path:
 
 
 def test_examples_are_listed() -> None:
-    assert len(FOLDERS) >= 7
+    assert len(FOLDERS) >= 9

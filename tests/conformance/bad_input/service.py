@@ -28,6 +28,7 @@ from flows_engine.store import tables
 from schemas.scopes import flow_scope
 
 JSON = "application/json"
+COMPUTE = "https://auth.globus.org/scopes/facd7ccc-c5f4-42aa-916b-a0e270e2c2a9/all"
 HELLO = "https://actions.globus.org/hello_world"
 
 #: What no sentence for people may hold: traces, memory addresses, names of Python types, places on this machine.
@@ -219,6 +220,12 @@ def _read(document: Any, path: str) -> tuple[str, str]:
         return one["code"], one["detail"]
     if path.startswith("/actions"):
         return document["code"], document["description"]
+    if path.startswith("/compute"):
+        uuid.UUID(document["debug_id"])
+        assert (document["status"], document["message"]) == ("Failed", document["reason"])
+        assert isinstance(document["http_status_code"], int)
+        assert isinstance(document["error_args"], list)
+        return document["code"], document["reason"]
     uuid.UUID(document["debug_id"])
     error = document["error"]
     if isinstance(error["detail"], str):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections import Counter
 
-MODULES = ("bodies", "definitions", "files", "providers", "requests", "runs", "transfer", "transport")
+MODULES = ("bodies", "compute", "definitions", "files", "providers", "requests", "runs", "transfer", "transport")
 NUMBERS = {f"B{number:02}" for number in range(1, 91)}
 
 _TIMERS = "comes with a later part: timers"
@@ -17,7 +17,6 @@ REASONS = {
     "B78": _TIMERS,
     "B83": _COMPUTE,
     "B84": _COMPUTE,
-    "B85": _COMPUTE,
     "B86": _COMPUTE,
     "B88": "comes with a later part: notifications by e-mail",
 }

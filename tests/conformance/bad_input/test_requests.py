@@ -158,6 +158,7 @@ def token_in_address(service: Service) -> None:
         ("/flows/runs", "BAD_REQUEST"),
         ("/auth/v2/oauth2/userinfo", "BAD_REQUEST"),
         (f"/actions/hello_world/{uuid.UUID(int=5)}/status", "BadActionRequest"),
+        ("/compute/v2/endpoints", "REQUEST_MALFORMED"),
     ):
         for name in ("access_token", "token"):
             answer = service.send("GET", path, query={name: token}, scope=None)
@@ -206,6 +207,7 @@ def test_a_token_that_is_none_is_not_told_from_an_old_one(service: Service) -> N
             ("/flows/runs", "AUTHENTICATION_ERROR"),
             ("/auth/v2/oauth2/userinfo", "UNAUTHORIZED"),
             (f"/actions/hello_world/{uuid.UUID(int=5)}/status", "UnauthorizedRequest"),
+            ("/compute/v2/endpoints", "USER_UNAUTHENTICATED"),
         ):
             answer = service.send("GET", path, scope=None, headers=dict(headers))
             refused(answer, 401, code)

@@ -19,11 +19,14 @@ PATHS = {
     "/flows/flows": ("METHOD_NOT_ALLOWED", "GET, HEAD, OPTIONS, POST"),
     "/auth/v2/oauth2/token": ("METHOD_NOT_ALLOWED", "POST"),
     "/actions/hello_world/run": ("BadActionRequest", "POST"),
+    "/compute/v3/functions": ("METHOD_NOT_ALLOWED", "GET, HEAD, OPTIONS, POST"),
 }
 NOWHERE = {
     "/flows/nowhere": "NOT_FOUND",
     "/auth/nowhere": "NOT_FOUND",
     "/actions/nowhere": "ActionNotFound",
+    "/compute/nowhere": "NOT_FOUND",
+    "/compute/v3/endpoints/x/nowhere": "NOT_FOUND",
     "/nowhere": "NOT_FOUND",
 }
 
@@ -113,7 +116,7 @@ def test_a_path_of_nothing_is_404(service: Service, method: str, path: str) -> N
         pytest.param("POST /flows/flows", ["Content-Length: -5"], b"", 400, "BAD_REQUEST", "headers", id="length"),
         pytest.param("POST /flows/flows", ["Transfer-Encoding: gzip"], b"", 501, "NOT_IMPLEMENTED", "chunked", id="coding"),
         pytest.param("POST /flows/flows", ["Transfer-Encoding: chunked"], b"zz\r\n", 400, "BAD_REQUEST", "chunks", id="end"),
-        pytest.param("POST /flows/flows", ["Content-Length: 9999999999"], b"", 413, "TOO_LARGE", "4194304", id="too large"),
+        pytest.param("POST /flows/flows", ["Content-Length: 9999999999"], b"", 413, "TOO_LARGE", "25165824", id="too large"),
     ],
 )  # fmt: skip
 def test_what_is_not_http_is_refused_in_json(
@@ -127,10 +130,10 @@ def test_what_is_not_http_is_refused_in_json(
     assert service.stored() == before
 
 
-@pytest.mark.parametrize("path", ["/auth/v2/oauth2/token", "/actions/hello_world/run"])
+@pytest.mark.parametrize("path", ["/auth/v2/oauth2/token", "/actions/hello_world/run", "/compute/v3/functions"])
 def test_a_body_over_every_limit_is_refused_in_the_words_of_its_service(service: Service, path: str) -> None:
-    answer = service.send("POST", path, raw=b"x" * 5_000_000, scope=None)
-    refused(answer, 413, "TOO_LARGE" if path.startswith("/auth") else "BadActionRequest", "4194304 bytes")
+    answer = service.send("POST", path, raw=b"x" * 26_000_000, scope=None)
+    refused(answer, 413, "BadActionRequest" if path.startswith("/actions") else "TOO_LARGE", "25165824 bytes")
 
 
 def test_what_comes_after_an_early_refusal_does_not_take_the_answer_back(service: Service) -> None:
@@ -138,7 +141,7 @@ def test_what_comes_after_an_early_refusal_does_not_take_the_answer_back(service
     line = request(service, "POST /flows/flows", "Content-Length: 30000000", "Content-Type: application/json")
     status, headers, body = service.raw(line + b"x" * 30_000_000)
     assert status == 413
-    check_document(headers["content-type"], body.decode(), "/flows", "TOO_LARGE", "4194304")
+    check_document(headers["content-type"], body.decode(), "/flows", "TOO_LARGE", "25165824")
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1:1", "a b", ""])

@@ -1,5 +1,6 @@
 """Inputs for published flows: the published sample where there is one, else made from the schema, else from what the
-definition reads. What the input names is then made: collections with the ids it has, and files where it copies from.
+definition reads. What the input names is then made: collections with the ids it has, files where it copies from, a
+compute endpoint and a function.
 
 Nothing here knows a flow by its name. Meaning is read off names of members and ``format``, which is what people who fill
 in such a form go by, too.
@@ -33,6 +34,7 @@ _FILES = {
 _TARGET = re.compile(r"dest|target|_to\b|^to_|output|intermediate|guest|archive", re.IGNORECASE)
 _COLLECTION = re.compile(r"endpoint|collection|^source$|^dest|_ep\b", re.IGNORECASE)
 _NO_COLLECTION = re.compile(r"compute|function|funcx|index|flow|group|principal|user", re.IGNORECASE)
+_COMPUTE = re.compile(r"compute|funcx", re.IGNORECASE)
 _SLOW = re.compile(r"sleep|wait|delay|seconds|timeout|interval", re.IGNORECASE)
 _PATH = re.compile(r"path|folder|director", re.IGNORECASE)
 _REFERENCE = re.compile(r"\$((?:\.[A-Za-z_][\w-]*)+)")
@@ -54,6 +56,10 @@ class World:
 
     def principal(self) -> str:
         return identity_of(self.house.administrator) or ""
+
+    def function(self) -> str:
+        """Id of a function that takes any arguments."""
+        return self.house.compute.register_function(anything)
 
     def arrived(self) -> dict[str, bytes]:
         """Files at the places that the input calls a destination, by their paths there."""
@@ -77,6 +83,11 @@ def input_for(flow: Published, world: World) -> dict[str, Any]:
     body = _hurried(body)
     _make_world(body, world)
     return body
+
+
+def anything(*args: Any, **kwargs: Any) -> dict[str, Any]:
+    """The function that published flows call here. It says what those that are known say, and what it was given."""
+    return {"status": "success", "message": "", "data": {"manifest": {}}, "given": [args, kwargs]}
 
 
 def source_files() -> dict[str, bytes]:
@@ -140,6 +151,10 @@ def _text(schema: dict[str, Any], loc: Loc, world: World) -> str:
 def _known_text(loc: Loc, world: World, *, is_uuid: bool) -> str | None:
     """The value of members that have a meaning here by their names."""
     name = loc[-1] if loc else ""
+    if "function" in name and (is_uuid or name.endswith("id")):
+        return world.function()
+    if "endpoint" in name and any(map(_COMPUTE.search, loc)):
+        return world.house.endpoint_id
     if _is_collection(loc) and (is_uuid or not _PATH.search(name)):
         return world.collection(loc)
     if _PATH.search(name):

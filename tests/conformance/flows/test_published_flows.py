@@ -55,6 +55,8 @@ def test_published_flow_runs(published: Published, house: RunningHouse, tmp_path
     paths = {place.description.path for place in places.values() if isinstance(place, BuiltIn)}
     if "transfer/transfer" in paths:
         _assert_copied(world)
+    if not paths.isdisjoint({"compute", "compute/v3"}):
+        _assert_computed(log)
     if paths == {"transfer/delete"}:
         assert not [file for root in world.roots.values() for file in root.rglob("*") if file.is_file()]
 
@@ -75,6 +77,13 @@ def _assert_copied(world: World) -> None:
     arrived = world.arrived()
     assert arrived, f"nothing is at {world.targets}"
     assert {name: source_files()[name] for name in arrived} == arrived
+
+
+def _assert_computed(log: list[dict[str, object]]) -> None:
+    """A function was called, and the run has what it returned."""
+    text = dumps(log)
+    assert '"given":[[],{}]' in text
+    assert '"task_group_id"' in text
 
 
 def test_folder_that_is_named_must_hold_definitions(tmp_path: Path) -> None:

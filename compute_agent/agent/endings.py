@@ -1,0 +1,73 @@
+"""Which answers of the service end the agent, and with which exit code.
+
+Exit codes (sysexits.h, as the hosted service's own agent uses them): 65 the service refused what was sent, 69 the
+endpoint may not be served, 70 an answer that makes no sense, 73 another agent runs here, 75 no network, 77 not allowed.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from ..errors import ApiError, ClientError, UnreachableError
+from .desk import Ending
+from .service_link import BadReply, ends_session, is_passing
+
+
+class Exit(IntEnum):
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    REFUSED = 65
+    BLOCKED = 69
+    BAD_REPLY = 70
+    BUSY = 73
+    NETWORK = 75
+    NOT_ALLOWED = 77
+
+
+STOPPED_AT_SERVICE = Ending("the endpoint was stopped at the service", Exit.BLOCKED)
+_BLOCKED_STATUSES = frozenset({404, 409, 410, 423})
+
+
+def ending_of(error: ClientError) -> Ending | None:
+    """How an error of a session's call ends the agent; None when calling again may help."""
+    if ends_session(error):
+        assert isinstance(error, ApiError)
+        return Ending(f"another agent serves this endpoint now: {error.detail}", Exit.BLOCKED, settles=False)
+    if isinstance(error, ApiError) and error.status in (404, 410):
+        return Ending(f"the service does not know this endpoint any more: {error}", Exit.BLOCKED, settles=False)
+    if isinstance(error, ApiError) and error.status in (409, 423):
+        return Ending(f"the endpoint was stopped at the service: {error}", Exit.BLOCKED)
+    return None
+
+
+def exit_code_of(error: ClientError) -> Exit:
+    """The exit code of a registration that failed."""
+    match error:
+        case BadReply():
+            return Exit.BAD_REPLY
+        case UnreachableError():
+            return Exit.NETWORK
+        case ApiError() if error.status in (401, 403):
+            return Exit.NOT_ALLOWED
+        case ApiError() if error.status in _BLOCKED_STATUSES:
+            return Exit.BLOCKED
+        case ApiError() if is_passing(error):
+            return Exit.NETWORK
+        case ApiError():
+            return Exit.REFUSED
+    return Exit.BAD_REPLY
+
+
+def advice(error: ClientError) -> str:
+    """What to do about a registration that failed."""
+    if not isinstance(error, ApiError):
+        return ""
+    if error.status in (401, 403):
+        return "; check the client's id and secret ('compute-agent configure' with the same name writes them anew)"
+    if error.status == 404:
+        return "; it was deleted there: 'compute-agent delete' and 'configure' make a new one"
+    if error.status == 423:
+        return "; it was stopped from afar and may be started again after that"
+    return ""
