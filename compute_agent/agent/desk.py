@@ -82,6 +82,7 @@ class Desk:
     def disk_has_room(self) -> None:
         with self.lock:
             self.trouble = ""
+        self.forget([])
         self.changed.set()
         log.info("the disk has room again; tasks are leased")
 
@@ -171,7 +172,7 @@ class Desk:
     def fault(self, held: Held, fault: EngineFault) -> None:
         """An engine lost a task, or could not be started for it."""
         with self.lock:
-            if self.book.phase(held) is None:
+            if self.book.phase(held) is None or self._is_over():
                 return
             is_stopping = self.ending is not None
             often = self._faults.get(held.task_id, 0)
@@ -191,7 +192,7 @@ class Desk:
     def finish(self, outcome: Outcome) -> bool:
         """Note what became of a task; False when that is known already."""
         with self.lock:
-            if not self.book.finish(outcome):
+            if self._is_over() or not self.book.finish(outcome):
                 return False
             self.outgoing.notify()
             self.room.notify()
@@ -229,6 +230,10 @@ class Desk:
             open_tasks = self.book.open()
         for held in open_tasks:
             self.finish(lost(held, ErrorCode.AGENT_LOST, message))
+
+    def _is_over(self) -> bool:
+        """Whether what is held is not this agent's any more, so that nothing may be said of it; the lock is held."""
+        return self.ending is not None and not self.ending.settles
 
     def _withdraw(self, held: Held, outcome: Outcome) -> bool:
         """Give an outcome to a task that has not begun and, from now on, cannot. False when it may have begun."""

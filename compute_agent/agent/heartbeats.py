@@ -18,6 +18,8 @@ from .service_link import ServiceLink, Verdict, is_passing
 
 log = logging.getLogger(__name__)
 
+_LAST_BEAT_S = 1.0
+
 
 class Heart:
     """Beats every ``heartbeat_s``, and at once when something is to be known."""
@@ -38,8 +40,10 @@ class Heart:
         self._thread.start()
 
     def stop(self) -> None:
+        """No more beats; one that is under way may take its time."""
         self._is_closing.set()
         self._desk.changed.set()
+        self._thread.join(_LAST_BEAT_S)
 
     def status(self) -> dict[str, Json]:
         """What the endpoint's status shows: the published counts, and why there is trouble."""

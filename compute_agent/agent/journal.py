@@ -70,6 +70,7 @@ class Journal:
     def __init__(self, path: Path, *, circumstances: str) -> None:
         self._path = path
         self._lock = threading.Lock()
+        self._is_closed = False
         self._connection: sqlite3.Connection
         try:
             self._open(circumstances)
@@ -81,6 +82,7 @@ class Journal:
 
     def close(self) -> None:
         with self._lock:
+            self._is_closed = True
             self._connection.close()
 
     def entries(self) -> list[Entry]:
@@ -129,6 +131,8 @@ class Journal:
         """Whether a batch could be written now, by trying."""
         try:
             with self._lock:
+                if self._is_closed:
+                    return False
                 self._connection.close()  # after a failed write the connection may be of no use
                 self._connection = _connect(self._path)
             with self._writing() as connection:
@@ -145,6 +149,8 @@ class Journal:
     def _writing(self, *, synced: bool = True) -> Iterator[sqlite3.Connection]:
         with self._lock:
             connection = self._connection
+            if self._is_closed:
+                raise JournalFull(f"{self._path} is closed: the agent has ended")
             try:
                 connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
                 connection.execute("BEGIN IMMEDIATE")

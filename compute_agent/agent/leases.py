@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 
 _MOST_PER_LEASE = 512
 _MOST_FUNCTIONS = 200
-_CANCELS_EVERY_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,8 @@ class _Call:
 
 
 class Leaser:
-    """``probe_s`` is how often a full disk is tried again; ``timeout_s`` is the longest a function may run, 0 for ever."""
+    """``probe_s`` is how often a full disk is tried again; ``cancels_every_s`` how often the service is asked for cancelled
+    tasks while there is no room for others; ``timeout_s`` is the longest a function may run, 0 for ever."""
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class Leaser:
         timeout_s: float = 0.0,
         wait_s: float = LONGEST_WAIT_S,
         probe_s: float = 3.0,
+        cancels_every_s: float = 2.0,
     ) -> None:
         self._desk = desk
         self._link = link
@@ -58,6 +59,7 @@ class Leaser:
         self._timeout_s = timeout_s
         self._wait_s = wait_s
         self._probe_s = probe_s
+        self._cancels_every_s = cancels_every_s
         self._functions: OrderedDict[str, FunctionCode] = OrderedDict()
         self._received = 0
         self._backoff = Backoff()
@@ -104,7 +106,7 @@ class Leaser:
                     break
                 if (free := desk.book.free(capacity)) > 0:
                     return _Call(min(free, _MOST_PER_LEASE), self._wait_s)
-                if not desk.room.wait(_CANCELS_EVERY_S):
+                if not desk.room.wait(self._cancels_every_s):
                     return _Call(0, 0.0)
             if desk.ending is not None:
                 return None

@@ -43,6 +43,7 @@ class Pace:
     lease_wait_s: float = LONGEST_WAIT_S
     announce_after_s: float = 0.25
     disk_probe_s: float = 3.0
+    cancels_every_s: float = 2.0
     last_upload_s: float = _LAST_UPLOAD_S
 
 
@@ -124,6 +125,7 @@ class Agent:
         else:
             self._heart.stop()
             self.pool.stop(grace_s=0.0)
+            self._uploader.finish(within_s=self._pace.last_upload_s)
         log.info("stopped")
         return ending
 
@@ -142,6 +144,7 @@ class Agent:
             timeout_s=self._config.task_timeout,
             wait_s=self._pace.lease_wait_s,
             probe_s=self._pace.disk_probe_s,
+            cancels_every_s=self._pace.cancels_every_s,
         )
 
     def _stop_in_order(self) -> None:

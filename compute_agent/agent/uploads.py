@@ -76,6 +76,8 @@ class Uploader:
         """Until there is something to say; False when the agent ends and there is nothing more."""
         desk, due = self._desk, 0.0
         with desk.lock:
+            if desk.ending is not None and not desk.ending.settles:
+                return False
             while not desk.book.has_unsent:
                 if self._is_closing:
                     return False

@@ -20,7 +20,10 @@ _NODE_FAILURE = re.compile(r"DUE TO NODE FAILURE|NODE_FAIL", re.IGNORECASE)
 _CANCELLED = re.compile(r"CANCELLED AT|TERM_OWNER|TERM_ADMIN", re.IGNORECASE)
 _NO_MEMORY = re.compile(r"oom.?kill|out of memory|TERM_MEMLIMIT", re.IGNORECASE)
 #: Lines that Parsl's own launcher writes, which tell nobody anything.
-_NOISE = re.compile(r"^(Found (cores|nodes) : .*|Launching worker: .*|All workers done)$")
+_NOISE = re.compile(r"^(Found (cores|nodes) : .*|Launching worker: .*|All workers done|.*resource_tracker.*)$")
+_LINE_CHARACTERS = 300
+#: What shells add to the number of the signal that ended a command.
+_SIGNALLED = 128
 
 
 def start_failure(block: str, job_id: object, status: JobStatus) -> str:
@@ -28,7 +31,7 @@ def start_failure(block: str, job_id: object, status: JobStatus) -> str:
     if job_id is None:
         reason = str(status.message or "the scheduler gave no reason")
         return f"the batch job was refused: {' '.join(reason.split())}"
-    code = "" if status.exit_code is None else f" with exit code {status.exit_code}"
+    code = _exit_code(status)
     output = _output(status)
     said = f"; its output ends with:\n{output}" if output else "; it wrote nothing"
     return f"block {block} (job {job_id}) ended{code} before any of its workers reached the agent{said}"
@@ -64,9 +67,16 @@ def _why(status: JobStatus | None, *, silent_s: float, walltime: str) -> str:
     if status.state == JobState.CANCELLED or _CANCELLED.search(stderr):
         by = ": killed from outside" if status.message == "Killed" else " by its owner or an administrator"
         return f"the batch job was cancelled{by}"
-    code = "" if status.exit_code is None else f" with exit code {status.exit_code}"
+    code = _exit_code(status)
     output = _output(status)
     return f"the batch job ended{code}" + (f"; its output ends with:\n{output}" if output else "")
+
+
+def _exit_code(status: JobStatus) -> str:
+    if status.exit_code is None:
+        return ""
+    killed = f", which stands for signal {status.exit_code - _SIGNALLED}" if status.exit_code > _SIGNALLED else ""
+    return f" with exit code {status.exit_code}{killed}"
 
 
 def _output(status: Any) -> str:
@@ -84,4 +94,5 @@ def _tail(path: str | None) -> str:
             text = file.read().decode("utf-8", errors="replace")
     except OSError:
         return ""
-    return "\n".join(line for line in text.splitlines() if line.strip() and not _NOISE.match(line)).strip()
+    lines = [line[:_LINE_CHARACTERS] for line in text.splitlines() if line.strip() and not _NOISE.match(line)]
+    return "\n".join(lines).strip()

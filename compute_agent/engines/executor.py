@@ -41,7 +41,8 @@ FAILED_TO_START = frozenset({JobState.FAILED, JobState.MISSING})
 
 
 class ExecutorLife(HighThroughputExecutor):
-    """``trouble`` is None, or says why this life is over; ``managers`` is what the interchange last said of its nodes."""
+    """``trouble`` is None, or says why this life is over; ``managers`` is what the interchange last said of its nodes;
+    ``has_blocks`` whether any block was there or on its way at the last look."""
 
     def __init__(self, options: ParslOptions, *, run_dir: Path, wake: Callable[[], None]) -> None:
         provider = options.make_provider()
@@ -63,6 +64,7 @@ class ExecutorLife(HighThroughputExecutor):
         self.block_of_manager: dict[str, str] = {}
         self.ended: dict[str, JobStatus] = {}
         self.hold_scale_out_until = 0.0
+        self.has_blocks = False
         self.began = time.monotonic()
         self._impatient_s = _IMPATIENT_HERE_S if isinstance(provider, LocalProvider) else _IMPATIENT_S
         self._wake = wake
@@ -95,11 +97,13 @@ class ExecutorLife(HighThroughputExecutor):
             if ask_scheduler or (impatient and time.time() > self._last_poll_time + self._impatient_s):
                 self._last_poll_time = 0.0
             self.poll_facade()
+        self.has_blocks = self.active_blocks > 0
 
     def scale(self) -> None:
         """Start blocks that are wanted, end those that are idle."""
         with self._dead_if_silent():
             self._strategy.strategize([self])
+        self.has_blocks = self.active_blocks > 0
 
     @contextlib.contextmanager
     def _dead_if_silent(self) -> Iterator[None]:

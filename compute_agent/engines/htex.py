@@ -45,6 +45,8 @@ _GOOD_LIFE_S = 60.0
 _KEPT_LIVES = 5
 #: How often the interchange is asked whether a node has come while one is expected.
 _EXPECTING_S = 1.0
+#: The longest that a command of a scheduler, in which the supervisor may be, keeps the engine from stopping.
+_SUPERVISOR_END_S = 60.0
 #: Results that arrived before the interchange died are taken before its tasks are given up.
 _LAST_RESULTS_S = 0.3
 
@@ -108,7 +110,7 @@ class ParslEngine:
             self._open[future] = None
             if life is None or not self._hand_over(life, future, buffer):
                 self._waiting[future] = buffer
-        if life is None or not life.active_blocks:
+        if life is None or not life.has_blocks:
             self._wake.set()
         return future
 
@@ -139,7 +141,7 @@ class ParslEngine:
             self._stopping = True
         self._wake.set()
         if self._supervisor.is_alive():
-            self._supervisor.join()
+            self._supervisor.join(_SUPERVISOR_END_S)
         life, self._life = self._life, None
         if life is not None:
             life.end(grace_s=grace_s)

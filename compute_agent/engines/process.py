@@ -69,12 +69,15 @@ class ProcessEngine:
         with self._lock:
             self._stopping = True
             workers = list(self._workers.values())
-            self._workers.clear()
         self._slots.stop()
         processes.end(processes.with_descendants([one.pid for one in workers]), grace_s=min(grace_s, 2.0))
+        self._slots.join(_EXIT_S)
+        with self._lock:
+            # Those that died busy were closed by the thread that used them; a connection must not be closed twice.
+            workers = list(self._workers.values())
+            self._workers.clear()
         for one in workers:
             one.close()
-        self._slots.join(_EXIT_S)
 
     def _run(self, slot: int, task: EngineTask) -> Report:
         worker = self._worker(slot)

@@ -10,6 +10,7 @@ import threading
 import click
 
 import flows_engine
+from compute_agent.extras import missing_extra
 
 from .logs import log_briefly, log_everything
 from .options import Group
@@ -71,6 +72,11 @@ def main() -> None:
     """Run the command and leave with its exit code."""
     try:
         flows(prog_name="flows")
+    except ModuleNotFoundError as error:
+        if (sentence := missing_extra(error, "server")) is None:
+            raise
+        click.echo(f"Error: {sentence}", err=True)
+        sys.exit(1)
     except SystemExit as error:
         _leave(error)
 

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import threading
+import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -89,16 +90,12 @@ class ScriptedService:
         return ids
 
     def until(self, condition: Callable[[], Any], what: str = "") -> Any:
-        """Wait for something that a call of the agent brings about."""
-        found: Any = None
-
-        def is_so() -> bool:
-            nonlocal found
-            found = condition()
-            return bool(found)
-
+        """Wait for something that the agent brings about, by a call or otherwise; returns it."""
+        end = time.monotonic() + PATIENCE_S
         with self.changed:
-            assert self.changed.wait_for(is_so, PATIENCE_S), f"it did not come to that: {what}; {dict(self.calls)}"
+            while not (found := condition()):
+                assert time.monotonic() < end, f"it did not come to that: {what}; {dict(self.calls)}"
+                self.changed.wait(0.01)
         return found
 
     def outcome(self, task_id: str) -> dict[str, Any]:

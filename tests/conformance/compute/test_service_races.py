@@ -33,33 +33,28 @@ def test_submitting_leasing_reporting_and_cancelling_at_once_loses_nothing(world
     # Both endpoints work for both groups, and both people for both endpoints: every pair of locks is contended.
     people = {world.submit(agents[0].endpoint_id, functions[0], caller=caller)[0]: caller for caller in (ALICE, BOB)}
     stopped = threading.Event()
+    held: dict[str, list[str]] = {agent.endpoint_id: [] for agent in agents}
     submitted: dict[str, list[str]] = {group_id: [] for group_id in people}
 
     def submit(group_id: str, seed: int) -> None:
         chance = random.Random(seed)
         for _ in range(ROUNDS):
             endpoint_id, function_id = chance.choice(agents).endpoint_id, chance.choice(functions)
-            _, ids = world.submit(
-                chance.choice(agents).endpoint_id,
-                chance.choice(functions),
-                BATCH,
-                caller=people[group_id],
-                task_group_id=group_id,
-            )
+            _, ids = world.submit(endpoint_id, function_id, BATCH, caller=people[group_id], task_group_id=group_id)
             submitted[group_id] += ids
 
     def serve(agent: Agent, seed: int) -> None:
         chance = random.Random(seed)
         while not stopped.is_set():
             leased = agent.lease(BATCH, wait=0.2, hears=chance.random() > 0.1)
+            held[agent.endpoint_id] = [task.task_id for task in leased]
+            agent.report(running=held[agent.endpoint_id][::2])
             outcomes = [chance.choice([succeeded, succeeded, lost, given_back])(task) for task in leased]
-            agent.report(*outcomes, running=[task.task_id for task in leased])
+            agent.report(*outcomes)
             agent.report(*outcomes)
 
     def beat(agent: Agent) -> None:
-        with world.db.read() as tx:
-            held = list(tx.scalars(select(tasks.c.task_id).where(tasks.c.held_by.is_not(None)).limit(50)))
-        agent.heartbeat(held, running=held[::2])
+        agent.heartbeat(held[agent.endpoint_id])
 
     def cancel(group_id: str, seed: int) -> None:
         ids = submitted[group_id]

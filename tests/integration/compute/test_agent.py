@@ -55,7 +55,9 @@ class Running:
             run_dir=directory,
             document={"endpoint_name": "lab"},
             endpoint_id=ENDPOINT,
-            pace=Pace(announce_after_s=0.02, disk_probe_s=0.02, last_upload_s=3.0, lease_wait_s=5.0),
+            pace=Pace(
+                announce_after_s=0.02, disk_probe_s=0.02, last_upload_s=1.0, lease_wait_s=5.0, cancels_every_s=0.05
+            ),
         )
         self._thread = threading.Thread(target=self._run)
 

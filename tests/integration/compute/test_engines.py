@@ -30,7 +30,7 @@ ENGINES: dict[str, dict[str, Any]] = {
     "parsl": {"type": "GlobusComputeEngine", "max_workers_per_node": 2},
 }
 #: For tests of what the loss of a node or of the agent does: noticed within seconds.
-QUICK = {"heartbeat_period": 1, "heartbeat_threshold": 4, "strategy_period": 0.5}
+QUICK = {"heartbeat_period": 1, "heartbeat_threshold": 6, "strategy_period": 0.5}
 WAIT_S = 60.0
 
 _numbers = itertools.count(1)

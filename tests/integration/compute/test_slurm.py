@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from compute_agent import serialize
 from compute_agent.engines.base import EngineFault, EngineTask, Report
+from compute_agent.engines.catalog import make_engine
 from compute_agent.engines.htex import ParslEngine
 from compute_agent.wire import ErrorCode, FunctionCode
 from tests.slurm import PARTITION, SHORT_PARTITION, SlurmCluster
@@ -137,7 +139,16 @@ def start(slurm: SlurmCluster, tmp_path: Path, _environment: None) -> Iterator[C
     yield start_one
     for bench in started:
         bench.engine.stop(grace_s=5)
-    slurm.wait_until(lambda: not slurm.jobs(), "end of the engine's jobs")
+    slurm.wait_until(lambda: not slurm.jobs(), "end of the engine's jobs", timeout_s=60)
+
+
+def test_the_configuration_of_the_documentation_is_accepted(tmp_path: Path):
+    page = (ROOT / "docs" / "compute-slurm.md").read_text()
+    blocks = [yaml.safe_load(text)["engine"] for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    whole, *additions = blocks
+    for block in [whole, *({**whole, **addition} for addition in additions)]:
+        engine = make_engine(block, run_dir=tmp_path)
+        assert engine.info().provider_type == "SlurmProvider"
 
 
 def test_every_one_of_100_tasks_runs_in_a_slurm_job(start: Callable[..., Bench], slurm: SlurmCluster):
@@ -156,7 +167,7 @@ def test_a_task_whose_job_is_cancelled_says_so_and_later_tasks_get_a_new_job(
     bench = start()
     future, job_id = bench.running_task(slurm)
     slurm.cancel(job_id)
-    fault = future.exception(timeout=30)
+    fault = future.exception(timeout=60)
     assert isinstance(fault, EngineFault), fault
     assert fault.code == ErrorCode.NODE_LOST
     assert re.search(rf"\bjob {job_id}\b", str(fault)), fault
@@ -170,7 +181,7 @@ def test_a_task_whose_job_reaches_its_walltime_says_so_and_later_tasks_get_a_new
     bench = start(walltime="00:07:00")
     future, job_id = bench.running_task(slurm)
     slurm.end_walltime(job_id)
-    fault = future.exception(timeout=60)
+    fault = future.exception(timeout=100)
     assert slurm.job(job_id)["JobState"] == "TIMEOUT"
     assert isinstance(fault, EngineFault), fault
     assert fault.code == ErrorCode.NODE_LOST
@@ -215,7 +226,7 @@ def test_a_job_whose_environment_has_no_worker_says_what_the_job_wrote(start: Ca
 def test_an_idle_job_ends_and_a_new_task_gets_a_new_one(start: Callable[..., Bench], slurm: SlurmCluster):
     bench = start()
     job_id = bench.where()
-    slurm.wait_until(lambda: not slurm.jobs(), "end of the idle job", timeout_s=IDLE_S + 20)
+    slurm.wait_until(lambda: not slurm.jobs(), "end of the idle job", timeout_s=IDLE_S + 60)
     assert bench.where() != job_id
 
 
@@ -258,4 +269,4 @@ def test_the_jobs_of_a_killed_engine_end(slurm: SlurmCluster, tmp_path: Path):
             assert "RUNNING" in slurm.jobs().values()
         finally:
             engine.kill()
-    slurm.wait_until(lambda: not slurm.jobs(), "end of the jobs that nobody owns", timeout_s=SILENT_S + 20)
+    slurm.wait_until(lambda: not slurm.jobs(), "end of the jobs that nobody owns", timeout_s=SILENT_S + 60)
