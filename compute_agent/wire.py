@@ -1,9 +1,9 @@
 """What the compute service, its agents and its SDK say to each other, as values. No I/O, and nothing is unpickled here.
 
 An agent registers and is given a *session*; a later registration of the same endpoint ends the earlier session. Within
-it the agent makes four kinds of calls: ``lease`` (long poll for work), ``report`` (outcomes), ``heartbeat`` (what it
-holds) and ``leave``. Every task that is leased carries a *fence*; what is said of a task under an older fence is not
-believed.
+it the agent makes four kinds of calls: ``lease`` (long poll for work; numbered, so that one that was held up on the way
+is known for old), ``report`` (outcomes), ``heartbeat`` (what it holds) and ``leave``. Every task that is leased carries a
+*fence*; what is said of a task under an older fence is not believed.
 
 A task that the agent was given is never started before the agent's journal holds it on disk. So a task that a later
 session of the same journal does not know was never started, and may be queued again; one that it knows and has no

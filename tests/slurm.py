@@ -124,8 +124,8 @@ class SlurmCluster:
     def stop(self, *, keep_folder: bool = False) -> None:
         """End jobs, then daemons; nothing of the cluster runs afterwards. May be repeated."""
         if self._children and all(child.poll() is None for _, child in self._children):
-            # A controller in trouble answers neither; what it leaves is killed below.
-            with suppress(SlurmFailed):
+            # A controller in trouble does not answer; what it leaves is killed below.
+            with suppress(SlurmFailed, OSError):
                 for job_id in self.jobs():
                     self.run("scancel", "--signal=KILL", "--full", job_id)
                     self.run("scancel", job_id)
@@ -252,7 +252,7 @@ PartitionName={SHORT_PARTITION} Nodes=ALL MaxTime=2 OverSubscribe=FORCE:16 State
         return text
 
     def _left_over(self) -> Iterator[int]:
-        """Processes of jobs, which carry the cluster's name, and job steps, which were started by our ``slurmd``."""
+        """Processes of jobs, which carry the cluster's name, and children of our daemons, which name themselves slurm..."""
         of_job = f"SLURM_CLUSTER_NAME={self.name}".encode()
         of_daemon = f"SLURM_CONF={self.conf}".encode()
         for entry in Path("/proc").iterdir():
@@ -260,8 +260,8 @@ PartitionName={SHORT_PARTITION} Nodes=ALL MaxTime=2 OverSubscribe=FORCE:16 State
                 continue
             with suppress(OSError):  # it ended while we looked, or belongs to somebody else
                 variables = (entry / "environ").read_bytes().split(b"\0")
-                is_step = (entry / "cmdline").read_bytes().startswith(b"slurmstepd") and of_daemon in variables
-                if of_job in variables or is_step:
+                of_slurm = (entry / "cmdline").read_bytes().startswith(b"slurm")
+                if of_job in variables or (of_slurm and of_daemon in variables):
                     yield int(entry.name)
 
 

@@ -199,7 +199,7 @@ def _users(source: YamlText, key: str, value: Any) -> tuple[str, ...] | str:
 
 def _engine(source: YamlText, key: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict) or not isinstance(value.get("type"), str):
-        raise ConfigError(f"{source.where(key)} must be a block with at least a 'type', such as {type: thread}")
+        raise ConfigError(f"{source.where(key)} must be a block with at least a 'type', such as {{type: thread}}")
     if value.get("start_markers") is False:
         text = (
             "cannot be switched off here; set 'start_markers: false' at the root of config.yaml, which recovery reads"

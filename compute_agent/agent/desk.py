@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 #: After so many times one task is not given back again but fails with the reason.
 _MOST_GIVEN_BACK = 3
 _REMEMBERED = 10_000
+#: Exit code of a fault of this program (EX_SOFTWARE of sysexits.h).
+_SOFTWARE = 70
 _STOPPING = "the endpoint is being stopped"
 
 
@@ -57,7 +59,20 @@ class Desk:
         self._faults: dict[str, int] = {}
         self._unremoved: list[Held] = []
 
-    # ending
+    # threads and their end
+
+    def watched(self, run: Callable[[], None]) -> Callable[[], None]:
+        """The same for a thread's target, except that a fault of ours there stops the agent rather than leaving it half
+        alive."""
+
+        def guarded() -> None:
+            try:
+                run()
+            except Exception as error:  # whatever it is, it must not go unnoticed
+                log.exception("a part of the agent failed", extra={"part": threading.current_thread().name})
+                self.end(Ending(f"a part of the agent failed: {type(error).__name__}: {error}", _SOFTWARE))
+
+        return guarded
 
     def end(self, ending: Ending) -> None:
         """The agent is to end; the first reason counts. A second wish to stop makes it hurry."""

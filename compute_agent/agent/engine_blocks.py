@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from schemas.json_text import Json, dumps_sorted, loads_trusted
+from schemas.json_text import Json, loads_trusted
 
 from .config import EndpointConfig, RenderedConfig
-from .templates import UserConfigRefused, UserTemplate
+from .templates import UserConfigRefused, UserTemplate, canonical
 
 _REMEMBERED = 256
 
@@ -52,7 +52,7 @@ class EngineBlocks:
         """Raises:
         UserConfigRefused: with a sentence for the submitter.
         """
-        return self._remembered(dumps_sorted(dict(user_config)), owner)
+        return self._remembered(canonical(user_config), owner)
 
     def _rendered(self, user_config: str, owner: str) -> EngineSpec:
         wanted = loads_trusted(user_config)

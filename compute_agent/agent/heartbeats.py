@@ -34,7 +34,7 @@ class Heart:
         self._facts = dict(facts)
         self._backoff = Backoff(longest_s=min(10.0, heartbeat_s))
         self._is_closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heartbeats", daemon=True)
+        self._thread = threading.Thread(target=desk.watched(self._run), name="heartbeats", daemon=True)
 
     def start(self) -> None:
         self._thread.start()

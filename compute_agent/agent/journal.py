@@ -71,7 +71,8 @@ class Journal:
         self._path = path
         self._lock = threading.Lock()
         self._is_closed = False
-        self._connection: sqlite3.Connection
+        #: None while it cannot be opened.
+        self._connection: sqlite3.Connection | None = None
         try:
             self._open(circumstances)
         except sqlite3.DatabaseError as error:
@@ -83,12 +84,13 @@ class Journal:
     def close(self) -> None:
         with self._lock:
             self._is_closed = True
-            self._connection.close()
+            if self._connection is not None:
+                self._connection.close()
 
     def entries(self) -> list[Entry]:
         """Everything held, in the order of its arrival."""
         with self._lock:
-            rows = self._connection.execute("SELECT task_id, fence, function_id, outcome FROM tasks ORDER BY rowid")
+            rows = self._usable().execute("SELECT task_id, fence, function_id, outcome FROM tasks ORDER BY rowid")
             return [
                 Entry(
                     Held(task_id, fence),
@@ -133,7 +135,9 @@ class Journal:
             with self._lock:
                 if self._is_closed:
                     return False
-                self._connection.close()  # after a failed write the connection may be of no use
+                if self._connection is not None:
+                    self._connection.close()  # after a failed write it may be of no use
+                    self._connection = None
                 self._connection = _connect(self._path)
             with self._writing() as connection:
                 connection.execute(
@@ -148,9 +152,7 @@ class Journal:
     @contextlib.contextmanager
     def _writing(self, *, synced: bool = True) -> Iterator[sqlite3.Connection]:
         with self._lock:
-            connection = self._connection
-            if self._is_closed:
-                raise JournalFull(f"{self._path} is closed: the agent has ended")
+            connection = self._usable()
             try:
                 connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
                 connection.execute("BEGIN IMMEDIATE")
@@ -164,30 +166,29 @@ class Journal:
                     raise
                 raise JournalFull(_sentence(self._path, error)) from error
 
+    def _usable(self) -> sqlite3.Connection:
+        if self._is_closed:
+            raise JournalFull(f"{self._path} is closed: the agent has ended")
+        if self._connection is None:
+            raise JournalFull(f"{self._path} cannot be opened; make room on its disk")
+        return self._connection
+
     def _open(self, circumstances: str) -> None:
-        self._connection = _connect(self._path)
+        connection = _connect(self._path)
         try:
-            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version > _VERSION:
                 raise JournalTooNew(f"{self._path} was written by a later version of compute-agent; update this one")
             if version == 0:
-                self._create()
-            facts = dict(self._connection.execute("SELECT name, value FROM facts"))
-            self.journal_id = str(facts["journal_id"])
-            self.same_circumstances = facts.get("circumstances") == circumstances
-            self._connection.execute("INSERT OR REPLACE INTO facts VALUES ('circumstances', ?)", (circumstances,))
+                _create(connection)
+            facts = dict(connection.execute("SELECT name, value FROM facts"))
+            connection.execute("INSERT OR REPLACE INTO facts VALUES ('circumstances', ?)", (circumstances,))
         except BaseException:
-            self._connection.close()
+            connection.close()
             raise
-
-    def _create(self) -> None:
-        connection = self._connection
-        connection.execute("BEGIN IMMEDIATE")
-        for statement in _TABLES:
-            connection.execute(statement)
-        connection.execute("INSERT INTO facts VALUES ('journal_id', ?)", (secrets.token_hex(16),))
-        connection.execute(f"PRAGMA user_version = {_VERSION}")
-        connection.execute("COMMIT")
+        self.journal_id = str(facts["journal_id"])
+        self.same_circumstances = facts.get("circumstances") == circumstances
+        self._connection = connection
 
     def _set_aside(self, error: sqlite3.DatabaseError) -> None:
         name = f"{self._path.name}.damaged.{secrets.token_hex(4)}"
@@ -200,9 +201,20 @@ class Journal:
         )
 
 
+def _create(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in _TABLES:
+        connection.execute(statement)
+    connection.execute("INSERT INTO facts VALUES ('journal_id', ?)", (secrets.token_hex(16),))
+    connection.execute(f"PRAGMA user_version = {_VERSION}")
+    connection.execute("COMMIT")
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
     try:
+        # One process at a time, so no shared memory is needed, which network file systems of clusters do not have.
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
     except BaseException:

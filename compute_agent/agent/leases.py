@@ -64,7 +64,7 @@ class Leaser:
         self._received = 0
         self._backoff = Backoff()
         # A daemon: a long poll under way does not keep the process, and what it would bring was not received.
-        self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+        self._thread = threading.Thread(target=desk.watched(self._run), name="leases", daemon=True)
 
     def start(self) -> None:
         self._thread.start()

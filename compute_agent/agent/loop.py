@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +93,15 @@ class Agent:
         """
         self.pool.warm(self._blocks.default())
 
+    def wait_for_workers(self, *, within_s: float) -> int:
+        """How many workers there are once there is one, or after the time if none came; the service is told."""
+        deadline = time.monotonic() + within_s
+        while (workers := self._workers()) == 0 and time.monotonic() < deadline:
+            if self._desk.ended.wait(0.05):
+                break
+        self._desk.changed.set()
+        return workers
+
     def begin(self) -> None:
         """Recover, register and start to work.
 
@@ -128,6 +138,9 @@ class Agent:
             self._uploader.finish(within_s=self._pace.last_upload_s)
         log.info("stopped")
         return ending
+
+    def _workers(self) -> int:
+        return sum(info.total_workers for info in self.pool.infos())
 
     def _assemble(self, registration: Registration) -> None:
         terms, desk, link = registration.terms, self._desk, self._link

@@ -36,6 +36,9 @@ from .yaml_text import ConfigError
 
 log = logging.getLogger(__name__)
 
+#: How long the first worker of this machine is waited for before an endpoint counts as started.
+_FIRST_WORKER_S = 10.0
+
 
 class StartFailed(Exception):
     """An endpoint could not be started; the text says why and what to do."""
@@ -175,7 +178,8 @@ def _run(
     except BaseException:
         agent.pool.stop(grace_s=0.0)
         raise
-    workers = sum(info.total_workers for info in agent.pool.infos())
+    is_local = any(info.provider_type in ("", "LocalProvider") for info in agent.pool.infos())
+    workers = agent.wait_for_workers(within_s=_FIRST_WORKER_S if is_local else 0.0)
     started(
         Started(endpoint_id=agent.endpoint_id, name=directory.name, engine=prepared.default_engine, workers=workers)
     )

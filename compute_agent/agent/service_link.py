@@ -92,9 +92,18 @@ class ServiceLink:
         self._http = http
         self._session = registration.terms.number
         self._prefix = f"/compute/v3/endpoints/{registration.endpoint_id}"
+        self._lease_calls = 0
 
     def lease(self, *, limit: int, wait_s: float, received: int, functions_known: Sequence[str]) -> Lease:
-        body = {"limit": limit, "wait": wait_s, "received": received, "functions_known": list(functions_known)}
+        """A try that got no answer counts too: should it arrive after the next one, the service knows it for old."""
+        self._lease_calls += 1
+        body: dict[str, Json] = {
+            "call": self._lease_calls,
+            "limit": limit,
+            "wait": wait_s,
+            "received": received,
+            "functions_known": list(functions_known),
+        }
         answer = self._call("lease", body, answer_s=wait_s + _ANSWER_S)
         with _Understood("lease"):
             return Lease(

@@ -41,8 +41,9 @@ display_name: {display_name}
 """
 
 _HEAD = """\
-# What a submitter's user_endpoint_config makes of the engine. Texts of theirs come in quotes already: write {{ name }},
-# not "{{ name }}". Within a shell command write {{ name|shell_escape }}. user_config_schema.json says what they may set.
+{# What a submitter's user_endpoint_config makes of the engine. Texts of theirs come in quotes already: write {{ name }},
+   not "{{ name }}". Within a shell command write {{ name|shell_escape }}. user_config_schema.json says what they may
+   set. Jinja fills in {{ }} even behind a '#', so switch such lines off as this text is. #}
 
 # End the engine after so many heartbeats (30 s each) without work; 0 is never.
 idle_heartbeats_soft: 10
@@ -75,15 +76,16 @@ engine:
     init_blocks: 1
     min_blocks: 0
     max_blocks: 1
-    # On a cluster instead:
-    # type: SlurmProvider
-    # partition: {{ partition|default("debug") }}
-    # account: {{ account|default("") }}
-    # walltime: {{ walltime|default("00:30:00") }}
-    # nodes_per_block: 1
-    # init_blocks: 0
-    # max_blocks: 2
-    # worker_init: source /path/to/venv/bin/activate
+{# On a cluster instead:
+    type: SlurmProvider
+    partition: {{ partition|default("debug") }}
+    account: {{ account }}
+    walltime: {{ walltime|default("00:30:00") }}
+    nodes_per_block: 1
+    init_blocks: 0
+    max_blocks: 2
+    worker_init: source /path/to/venv/bin/activate
+#}
 """,
 }
 

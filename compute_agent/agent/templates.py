@@ -36,7 +36,6 @@ _MAX_PROBLEMS = 5
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 _SPECIAL = re.compile(r'["\\]|[^ -~]')
 _SHELL_SPECIAL = re.compile(r"[^\w./=,+@%]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _MOST_REPEATED = 10_000
 
 
@@ -141,7 +140,7 @@ class UserTemplate:
             ) from error
 
     def _check(self, user_config: Mapping[str, Json]) -> None:
-        if len(dumps_sorted(dict(user_config)).encode()) > _MAX_CONFIG_BYTES:
+        if len(canonical(user_config).encode()) > _MAX_CONFIG_BYTES:
             raise UserConfigRefused(f"user_endpoint_config is larger than the limit of {_MAX_CONFIG_BYTES} bytes")
         for name in user_config:
             if name in RESERVED:
@@ -156,6 +155,18 @@ class UserTemplate:
             shown = "; ".join(_problem(one) for one in errors[:_MAX_PROBLEMS])
             more = f"; and {len(errors) - _MAX_PROBLEMS} more" if len(errors) > _MAX_PROBLEMS else ""
             raise UserConfigRefused(f"the endpoint's schema refuses this user_endpoint_config: {shown}{more}")
+
+
+def canonical(user_config: Mapping[str, Json]) -> str:
+    """The same text for equal configurations.
+
+    Raises:
+        UserConfigRefused: it holds something that is not JSON, such as half a character.
+    """
+    try:
+        return dumps_sorted(dict(user_config))
+    except TypeError as error:
+        raise UserConfigRefused(f"user_endpoint_config is not JSON: {error}") from error
 
 
 def quoted(text: str) -> str:
@@ -173,8 +184,6 @@ def _escaped(found: re.Match[str]) -> str:
 def _safe(value: Json, place: str) -> Any:
     """The value with every text quoted. Keys become names of YAML too, so they must look like names."""
     if isinstance(value, str):
-        if _SURROGATE.search(value):
-            raise UserConfigRefused(f"user_endpoint_config.{place} holds half a character (a lone surrogate)")
         return _Quoted.of(value)
     if isinstance(value, dict):
         for key in value:

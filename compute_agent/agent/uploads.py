@@ -39,7 +39,7 @@ class Uploader:
         self._backoff = Backoff()
         self._is_closing = False
         self._retry_now = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="uploads", daemon=True)
+        self._thread = threading.Thread(target=desk.watched(self._run), name="uploads", daemon=True)
 
     def start(self) -> None:
         self._thread.start()

@@ -32,7 +32,10 @@ _CUT = "\n... {} characters left out ...\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseCall:
+    """``call`` numbers the calls of the session, tries that got no answer included."""
+
     session: int
+    call: int
     limit: int
     wait_s: float
     received: int
@@ -63,6 +66,7 @@ def read_lease(body: Json) -> LeaseCall:
     members = Members(body, "the call")
     return LeaseCall(
         session=_session(members),
+        call=members.integer("call", least=1, most=_MAX_NUMBER),
         limit=min(members.integer("limit", default=1, least=0, most=MAX_IDS), MAX_LEASED),
         wait_s=members.seconds("wait", most=LONGEST_WAIT_S),
         received=members.integer("received", default=0, least=0, most=_MAX_NUMBER),

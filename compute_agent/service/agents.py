@@ -20,7 +20,7 @@ from .agent_calls import LeaseCall, ReportCall, read_heartbeat, read_lease, read
 from .desk import Changes, Desk, endpoint_topic, microseconds
 from .endpoints import visible
 from .members import checked_uuid
-from .refusals import forbidden, session_ended
+from .refusals import forbidden, session_ended, stale_call
 from .rows import endings, endpoints, functions, tasks
 from .rows.endings import Ending
 from .rows.endpoints import Endpoint
@@ -121,10 +121,12 @@ class Agents:
         now = self._desk.now_us()
         with self._desk.db.begin() as tx:
             endpoint = _current(endpoints.lock(tx, endpoint_id), caller, endpoint_id, call.session)
+            if call.call <= endpoint.lease_call:
+                raise stale_call(call.call, endpoint.lease_call)
             if call.received < endpoint.batch:
                 tasks.give_back_undelivered(tx, endpoint.endpoint_no, received=call.received)
             tasks.forget_cancels(tx, endpoint.endpoint_no, told_until=call.received)
-            batch = endpoints.next_batch(tx, endpoint, now=now)
+            batch = endpoints.next_batch(tx, endpoint, call=call.call, now=now)
             answer = self._give(tx, endpoint, call, batch, now)
         return batch, answer, endpoint.stop_wanted
 

@@ -43,6 +43,11 @@ def quota(reason: str) -> ServiceError:
     return refusal(429, "QUOTA_EXCEEDED", reason)
 
 
+def stale_call(number: int, latest: int) -> ServiceError:
+    reason = f"this is call {number} of the session, and call {latest} came before it; it was held up on the way"
+    return refusal(409, "STALE_CALL", reason)
+
+
 def session_ended(endpoint_id: str) -> ServiceError:
     reason = f"another agent took over the endpoint {endpoint_id}, or this one has left; this session is over"
     return refusal(409, "SESSION_ENDED", reason, endpoint_id)

@@ -68,7 +68,7 @@ functions = Table(
 )
 
 #: An endpoint and the session of its agent. ``registration`` is the document the agent sent last. ``batch`` is the
-#: number of the last call to ``lease`` in this session. ``heard_at`` is any call of the agent, ``lease_from`` the last
+#: number of the last answer to ``lease`` in this session, ``lease_call`` the number that its agent gave that call. ``heard_at`` is any call of the agent, ``lease_from`` the last
 #: that named the tasks it holds. ``stopped_at`` is set while no agent is wanted: the last one left in order, or the
 #: endpoint was locked. ``settled`` is 0 while a deleted endpoint has tasks to be ended.
 endpoints = Table(
@@ -85,6 +85,7 @@ endpoints = Table(
     Column("registration", Text, nullable=False),
     Column("session", Integer, nullable=False),
     Column("batch", Integer, nullable=False),
+    Column("lease_call", Integer, nullable=False),
     Column("journal_id", Text, nullable=False),
     Column("heard_at", BigInteger, nullable=False),
     Column("lease_from", BigInteger, nullable=False),

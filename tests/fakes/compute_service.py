@@ -111,6 +111,12 @@ class ScriptedService:
             self.cancel.extend(task_ids)
             self.changed.notify_all()
 
+    def end_session(self) -> None:
+        """As if another agent had registered."""
+        with self.changed:
+            self._session += 1
+            self.changed.notify_all()
+
     @contextlib.contextmanager
     def failing(self, call: str, status: int, code: str) -> Iterator[None]:
         with self.changed:

@@ -5,6 +5,7 @@ For tests of what stands before the service. It keeps no journal, so it is no mo
 
 from __future__ import annotations
 
+import itertools
 import threading
 from typing import Any
 
@@ -17,6 +18,9 @@ from schemas.principals import Caller
 
 _WAIT_S = 1.0
 _AT_ONCE = 100
+
+#: Numbers of lease calls, which rise within a session.
+_CALLS = itertools.count(1)
 
 
 class TinyAgent:
@@ -46,6 +50,7 @@ class TinyAgent:
             self.endpoint_id,
             {
                 "session": self._session,
+                "call": next(_CALLS),
                 "limit": _AT_ONCE,
                 "wait": wait_s,
                 "received": self._batch,

@@ -44,6 +44,7 @@ class Endpoint:
     registration: dict[str, Json]
     session: int
     batch: int
+    lease_call: int
     journal_id: str
     heard_at: int
     lease_from: int
@@ -116,6 +117,7 @@ def add_if_new(tx: Connection, endpoint_id: str, owner: str, *, now: int) -> Non
             registration="{}",
             session=0,
             batch=0,
+            lease_call=0,
             journal_id="",
             heard_at=now,
             lease_from=now,
@@ -140,6 +142,7 @@ def begin_session(tx: Connection, endpoint: Endpoint, said: Description, *, jour
             registration=dumps(said.document),
             session=endpoint.session + 1,
             batch=0,
+            lease_call=0,
             journal_id=journal_id,
             heard_at=now,
             lease_from=now,
@@ -156,9 +159,10 @@ def begin_session(tx: Connection, endpoint: Endpoint, said: Description, *, jour
     return endpoint.session + 1
 
 
-def next_batch(tx: Connection, endpoint: Endpoint, *, now: int) -> int:
-    """Number a call to ``lease``."""
-    tx.execute(_number(endpoint.endpoint_no).values(batch=endpoint.batch + 1, heard_at=now))
+def next_batch(tx: Connection, endpoint: Endpoint, *, call: int, now: int) -> int:
+    """Number the answer to a call of ``lease``."""
+    values = {"batch": endpoint.batch + 1, "lease_call": call, "heard_at": now}
+    tx.execute(_number(endpoint.endpoint_no).values(values))
     return endpoint.batch + 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +18,9 @@ from schemas.principals import Caller
 from tests.fakes.clock import VirtualClock
 
 SOURCE = "def add(a, b):\n    return a + b\n"
+
+#: Numbers of lease calls, which rise within a session.
+_CALLS = itertools.count(1)
 
 
 def person(name: str, **members: Any) -> Caller:
@@ -41,7 +45,14 @@ class Agent:
 
     def lease(self, limit: int = 1000, *, hears: bool = True, wait: float = 0, **body: Any) -> list[Assignment]:
         """``hears`` False: the answer is lost on the way."""
-        call = {"session": self.session, "limit": limit, "wait": wait, "received": self.received, **body}
+        call = {
+            "session": self.session,
+            "call": next(_CALLS),
+            "limit": limit,
+            "wait": wait,
+            "received": self.received,
+            **body,
+        }
         answer = _over_the_wire(self.service.lease(self.caller, self.endpoint_id, call))
         if hears:
             self.received = answer["batch"]

@@ -14,8 +14,8 @@ from schemas.errors import ServiceError
 from schemas.principals import group_urn
 from tests.conformance.compute.service_world import ALICE, BOB, SOURCE, Agent, World, person, succeeded
 
-NOBODY = str(uuid.uuid4())
-GROUP = str(uuid.uuid4())
+NOBODY = str(uuid.UUID(int=1))
+GROUP = str(uuid.UUID(int=2))
 MIB = "x" * 2**20
 
 
@@ -136,7 +136,7 @@ def test_strangers_see_no_function_group_task_or_endpoint(world: World) -> None:
         (lambda: service.delete_function(BOB, function_id), "FUNCTION_NOT_FOUND"),
         (lambda: service.get_endpoint(BOB, agent.endpoint_id), "ENDPOINT_NOT_FOUND"),
         (lambda: service.delete_endpoint(BOB, agent.endpoint_id), "ENDPOINT_NOT_FOUND"),
-        (lambda: service.lease(BOB, agent.endpoint_id, {"session": agent.session}), "ENDPOINT_NOT_FOUND"),
+        (lambda: service.lease(BOB, agent.endpoint_id, {"session": agent.session, "call": 1}), "ENDPOINT_NOT_FOUND"),
         (lambda: world.submit(agent.endpoint_id, function_id, caller=BOB), "ENDPOINT_NOT_FOUND"),
         (lambda: service.get_task(BOB, task_id), "TASK_NOT_FOUND"),
         (lambda: service.cancel_tasks(BOB, [task_id]), "TASK_NOT_FOUND"),

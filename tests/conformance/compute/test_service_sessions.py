@@ -210,3 +210,17 @@ def test_a_deleted_endpoint_ends_its_tasks_and_is_gone(world: World) -> None:
     for call in (agent.lease, agent.heartbeat, lambda: Agent(world, agent.endpoint_id)):
         assert refusal(call) == (404, "ENDPOINT_NOT_FOUND")
     assert refusal(lambda: world.submit(agent.endpoint_id, function_id)) == (404, "ENDPOINT_NOT_FOUND")
+
+
+def test_lease_call_that_was_held_up_on_the_way_takes_nothing_back(world: World) -> None:
+    """Its tasks were leased by the call after it, whose answer arrived."""
+    agent = Agent(world)
+    world.submit(agent.endpoint_id, world.function())
+    late = {"session": agent.session, "call": 1, "limit": 1, "received": 0}
+    (task,) = agent.lease(call=2)
+
+    with pytest.raises(ServiceError) as refused:
+        world.service.lease(agent.caller, agent.endpoint_id, late)
+
+    assert (refused.value.status, refused.value.code) == (409, "STALE_CALL")
+    assert agent.report(succeeded(task))["accepted"] == [task.task_id]

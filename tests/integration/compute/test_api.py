@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 import time
@@ -26,6 +27,9 @@ ADA, BOB = person("ada"), person("bob")
 #: A wait that no test sees the end of.
 LONG_S = 20
 SHORT_S = 5.0
+
+#: Numbers of lease calls, which rise within a session.
+_CALLS = itertools.count(1)
 
 
 class Api:
@@ -74,6 +78,7 @@ class Endpoint:
     def lease_answer(self, wait_s: float) -> TestResponse:
         body = {
             "session": self._session,
+            "call": next(_CALLS),
             "limit": 10,
             "wait": wait_s,
             "received": self._received,

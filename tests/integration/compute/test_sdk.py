@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import itertools
 import sys
 import threading
 import time
@@ -42,6 +43,9 @@ ADA, BOB = person("ada"), person("bob")
 URL = "http://127.0.0.1:8765"
 PATIENCE_S = 15.0
 VERSION = ".".join(map(str, sys.version_info[:3]))
+
+#: Numbers of lease calls, which rise within a session.
+_CALLS = itertools.count(1)
 
 
 class House:
@@ -86,7 +90,7 @@ class Agent:
 
     def lease(self, wait_s: float = 0) -> list[Assignment]:
         known = list(self._functions)
-        body = {"session": self._session, "limit": 10, "wait": wait_s, "received": self._received}
+        body = {"session": self._session, "call": next(_CALLS), "limit": 10, "wait": wait_s, "received": self._received}
         answer = self._service.lease(ADA, self.id, {**body, "functions_known": known})
         self._received = answer["batch"]
         for document in answer["functions"]:

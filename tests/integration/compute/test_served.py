@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,9 @@ LONG_S = 25
 SOON_S = 4.0
 FUNCTION = {"function_name": "f", "function_code": "def f():\n    return 1\n", "serialized": False}
 
+#: Numbers of lease calls, which rise within a session.
+_CALLS = itertools.count(1)
+
 
 class Server:
     """A server as its owner calls it."""
@@ -40,7 +44,13 @@ class Server:
         return self.call("POST", "/v3/endpoints", {"endpoint_name": "lab"})
 
     def lease(self, endpoint: Any) -> Any:
-        body = {"session": endpoint["session"]["number"], "limit": 1, "wait": LONG_S, "received": 0}
+        body = {
+            "session": endpoint["session"]["number"],
+            "call": next(_CALLS),
+            "limit": 1,
+            "wait": LONG_S,
+            "received": 0,
+        }
         return self.call("POST", f"/v3/endpoints/{endpoint['endpoint_id']}/lease", body)
 
     def submit(self, endpoint: Any, function_id: str) -> Any:
@@ -113,7 +123,13 @@ def test_a_task_submitted_in_one_process_wakes_the_agent_that_waits_in_another(
             assert house.doorbell is not None
             assert house.doorbell.listening.wait(15)
         endpoint = other.compute.register_endpoint(owner, {"endpoint_name": "lab"}, None)
-        body = {"session": endpoint["session"]["number"], "limit": 1, "wait": LONG_S, "received": 0}
+        body = {
+            "session": endpoint["session"]["number"],
+            "call": next(_CALLS),
+            "limit": 1,
+            "wait": LONG_S,
+            "received": 0,
+        }
         poll = threads.submit(other.compute.lease, owner, endpoint["endpoint_id"], body)
         assert wait([poll], timeout=0.2).not_done, "it waits"
         function_id = front.compute.register_function(owner, FUNCTION)["function_uuid"]

@@ -63,12 +63,10 @@ def test_published_keys_without_a_meaning_are_noted() -> None:
         ("a: !!python/object:os.system x", "this is not YAML"),
         ("grace_period: -1", "grace_period is -1"),
         ("1: x", "the key 1 is not a word"),
-        ("display_name: 'a\\x07'\n", "display_name"),
+        ('display_name: "a\\x07"', "display_name must be printable text"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(text: str, sentence: str) -> None:
-    if "\\x07" in text:
-        text = 'display_name: "a\\x07"\n'
     with pytest.raises(ConfigError) as raised:
         read_config(text)
     assert sentence in str(raised.value)
@@ -87,7 +85,7 @@ def test_walltimes_and_dates_stay_text() -> None:
 
 
 def test_a_rendered_configuration_needs_an_engine() -> None:
-    with pytest.raises(ConfigError, match="needs one, such as 'engine: {type: thread}'"):
+    with pytest.raises(ConfigError, match=r"needs one, such as 'engine: \{type: thread\}'"):
         read_rendered("heartbeat_period: 30\n", "template")
 
 

@@ -32,6 +32,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 def test_what_is_added_and_recorded_is_there_after_a_reopening(journal: Journal, tmp_path: Path) -> None:
     journal.add([leased("a"), leased("b"), leased("a", 2)])
     journal.record([ended("b")])
+    journal.close()
     again = Journal(tmp_path / "journal.db", circumstances="one")
     found = {entry.held: entry.outcome for entry in again.entries()}
     assert found == {Held("a", 1): None, Held("b", 1): ended("b"), Held("a", 2): None}

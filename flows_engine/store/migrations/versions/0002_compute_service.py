@@ -38,6 +38,7 @@ def upgrade() -> None:
         sa.Column("registration", sa.Text(), nullable=False),
         sa.Column("session", sa.Integer(), nullable=False),
         sa.Column("batch", sa.Integer(), nullable=False),
+        sa.Column("lease_call", sa.Integer(), nullable=False),
         sa.Column("journal_id", sa.Text(), nullable=False),
         sa.Column("heard_at", sa.BigInteger(), nullable=False),
         sa.Column("lease_from", sa.BigInteger(), nullable=False),
