@@ -1,6 +1,6 @@
 """Values that JSON lacks, as JSON: ``{"$": tag, "v": content}``. Exact both ways, and reading them runs no code.
 
-Types are met exactly: a subclass may hold more than its base, and is left to the pickle. Arrays travel as their bytes.
+Types are met exactly: a subclass may hold more than its base, and is left to be pickled; arrays travel as their bytes.
 """
 
 from __future__ import annotations

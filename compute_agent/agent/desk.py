@@ -21,7 +21,7 @@ from .outcomes import cancelled, fault_of, given_back, lost, of_fault, of_report
 log = logging.getLogger(__name__)
 
 #: After so many times one task is not given back again but fails with the reason.
-_MOST_GIVEN_BACK = 3
+_MOST_GIVEN_BACK = 10
 _REMEMBERED = 10_000
 #: Exit code of a fault of this program (EX_SOFTWARE of sysexits.h).
 _SOFTWARE = 70
@@ -192,6 +192,11 @@ class Desk:
             is_stopping = self.ending is not None
             often = self._faults.get(held.task_id, 0)
         may_have_begun = fault.may_have_run and not self.markers.take(held)
+        if may_have_begun and (report := self.markers.report(held)) is not None:
+            outcome = of_report(held, report)
+            if outcome is not None and self.finish(outcome):
+                log.info("a report was found in the start marker", extra={"task": held.task_id, "code": fault.code})
+            return
         if is_stopping and may_have_begun:
             fault = EngineFault(ErrorCode.AGENT_LOST, "the endpoint was stopped while the task ran")
         may_give_back = is_stopping or often < _MOST_GIVEN_BACK

@@ -1,7 +1,8 @@
 """Start markers: whoever makes a task's file first, worker or agent, decides whether the task starts.
 
-A worker makes it before it runs the function. The agent makes it to keep a task from starting that it cancels or gives
-back, and to learn whether one that was lost had begun. Files that the agent made stay until no worker can ask any more.
+A worker makes it before it runs the function, and leaves its report in it afterwards. The agent makes it to keep a task
+from starting that it cancels or gives back, and to learn whether one that was lost had begun. Files that the agent made
+stay until no worker can ask any more.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ import os
 import time
 from pathlib import Path
 
+from schemas.json_text import loads_trusted
+
+from ..engines.base import Report
 from .book import Held
 
 log = logging.getLogger(__name__)
@@ -49,6 +53,15 @@ class Markers:
             return False
         self._taken.add(held)
         return True
+
+    def report(self, held: Held) -> Report | None:
+        """What a worker left in the marker when it was done, in case the report itself was lost on the way."""
+        try:
+            text = Path(self.path(held)).read_bytes() if self.is_used else b""
+            report = loads_trusted(text) if text.startswith(b"{") else None
+        except (OSError, ValueError):  # gone, or not written to its end
+            return None
+        return report if isinstance(report, dict) else None
 
     def finished(self, held: Held) -> None:
         """The worker has reported what became of the task, and that is on disk."""

@@ -1,7 +1,8 @@
 """What the journal of earlier sessions says of their tasks, settled before anything new is leased.
 
 A task with an outcome is uploaded. One without is given back if the agent gets its start marker: then it did not begin
-and cannot any more, even if a worker of the earlier session lives on. Otherwise it began, and is lost. Markers are not
+and cannot any more, even if a worker of the earlier session lives on. Otherwise it began: its worker
+may have left its report in the marker, else it is lost. Markers are not
 synced, so after a crash of the whole machine a missing one proves nothing.
 """
 
@@ -12,7 +13,7 @@ import logging
 from ..wire import ErrorCode, Outcome
 from .desk import Desk
 from .journal import Entry
-from .outcomes import given_back, lost
+from .outcomes import given_back, lost, of_report
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,10 @@ def _decided(desk: Desk, entry: Entry) -> Outcome:
         return lost(entry.held, ErrorCode.AGENT_LOST, text)
     if desk.markers.take(entry.held):
         return given_back(entry.held, "the agent ended before the task began")
+    if (report := desk.markers.report(entry.held)) is not None and (
+        outcome := of_report(entry.held, report)
+    ) is not None:
+        return outcome
     return lost(
         entry.held, ErrorCode.AGENT_LOST, "the agent ended while the task ran; whether it finished is not known"
     )

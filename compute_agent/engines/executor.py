@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 #: The longest that the interchange may take to answer a question before it counts as dead.
 _ANSWER_S = 30.0
+#: While an answer is awaited, how often it is looked whether the interchange lives.
+_ALIVE_LOOK_MS = 200
 #: While tasks wait and no node has come yet, how often a scheduler is asked about the blocks, and the own host.
 _IMPATIENT_S = 10.0
 _IMPATIENT_HERE_S = 0.5
@@ -151,7 +153,21 @@ class ExecutorLife(HighThroughputExecutor):
         self._ask(["HOLD_MANAGER", manager_id])
 
     def _ask(self, question: object) -> Any:
-        return cast(Any, self.command_client).run(question, timeout_s=_ANSWER_S)
+        """As Parsl's client asks, but without waiting for an interchange that is dead."""
+        client = cast(Any, self.command_client)
+        if not client.ok:
+            raise CommandClientBadError
+        until = time.monotonic() + _ANSWER_S
+        self._await_socket(client, zmq.POLLOUT, until)
+        client.zmq_socket.send_pyobj(question)
+        self._await_socket(client, zmq.POLLIN, until)
+        return client.zmq_socket.recv_pyobj()
+
+    def _await_socket(self, client: Any, event: int, until: float) -> None:
+        while not client.zmq_socket.poll(timeout=_ALIVE_LOOK_MS, flags=event):
+            if self.interchange_exit_code is not None or time.monotonic() >= until:
+                client.ok = False
+                raise CommandClientTimeoutError("the interchange gave no answer")
 
     def status(self) -> dict[str, JobStatus]:
         """As Parsl's, except that the first end of a block stays: providers forget how a block ended."""

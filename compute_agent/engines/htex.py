@@ -283,7 +283,8 @@ class ParslEngine:
         if time.monotonic() - life.began > _GOOD_LIFE_S:
             self._failures = 0
         self._count_failure(text)
-        self._end_life(life, EngineFault(ErrorCode.ENGINE_LOST, text, may_have_run=life.had_nodes))
+        # A node may have come, and begun tasks, since the interchange was last asked.
+        self._end_life(life, EngineFault(ErrorCode.ENGINE_LOST, text))
 
     def _end_life(self, life: ExecutorLife, fault: EngineFault) -> None:
         """Tasks are failed after their workers are gone, so that none of them runs twice."""

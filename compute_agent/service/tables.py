@@ -68,9 +68,10 @@ functions = Table(
 )
 
 #: An endpoint and the session of its agent. ``registration`` is the document the agent sent last. ``batch`` is the
-#: number of the last answer to ``lease`` in this session, ``lease_call`` the number that its agent gave that call. ``heard_at`` is any call of the agent, ``lease_from`` the last
-#: that named the tasks it holds. ``stopped_at`` is set while no agent is wanted: the last one left in order, or the
-#: endpoint was locked. ``settled`` is 0 while a deleted endpoint has tasks to be ended.
+#: number of the last answer to ``lease`` in this session, ``lease_call`` the number that its agent gave that call.
+#: ``heard_at`` is any call of the agent, ``lease_from`` the last that named the tasks it holds. ``stopped_at`` is set
+#: while no agent is wanted: the last one left in order, or the endpoint was locked. ``settled`` is 0 while a deleted
+#: endpoint has tasks to be ended.
 endpoints = Table(
     "compute_endpoints",
     metadata,
