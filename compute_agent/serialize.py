@@ -283,7 +283,8 @@ def _pickled(value: object, what: str) -> str:
     except Exception as error:  # pickling runs the methods of any object
         where, culprit = _unpicklable(value)
         raise SerializationError(
-            f"{what} cannot be sent: {_type_of(culprit)} at {where} cannot be pickled ({_words(error)})"
+            f"{what} cannot be sent: {_type_of(culprit)} at {where} cannot be pickled ({_words(error)}); leave it out, or "
+            "make it where the task runs"
         ) from error
 
 

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from ..engines.base import EngineFault, Report
-from ..wire import Assignment, ErrorCode, Outcome
+from ..wire import Assignment, ErrorCode, Outcome, TaskError
 from .book import Book, Held, Phase
 from .journal import Journal, JournalFull
 from .markers import Markers
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 #: After so many times one task is not given back again but fails with the reason.
 _MOST_GIVEN_BACK = 10
 _REMEMBERED = 10_000
+#: Most characters of a task's error in the log.
+_MOST_LOGGED = 2_000
 #: Exit code of a fault of this program (EX_SOFTWARE of sysexits.h).
 _SOFTWARE = 70
 _STOPPING = "the endpoint is being stopped"
@@ -178,7 +180,8 @@ class Desk:
         report = future.result()
         outcome = of_report(held, report)
         if outcome is not None:
-            self.finish(outcome)
+            if self.finish(outcome) and outcome.error is not None:
+                _log_failure(outcome.task_id, outcome.error)
             return
         self.markers.revoked(held)
         text = "the task had begun on a worker that was lost, so it was not begun again"
@@ -283,3 +286,12 @@ class Desk:
         self._faults[task_id] = self._faults.pop(task_id, 0) + 1
         while len(self._faults) > _REMEMBERED:
             del self._faults[next(iter(self._faults))]
+
+
+def _log_failure(task_id: str, error: TaskError) -> None:
+    """Why a task failed. What a function itself raised is its user's: that it did is all that is said."""
+    if error.code == ErrorCode.REMOTE_EXECUTION_ERROR:
+        log.info("the function raised an exception", extra={"task": task_id, "code": error.code})
+    else:
+        reason = error.message[:_MOST_LOGGED]
+        log.warning("task failed", extra={"task": task_id, "code": error.code, "reason": reason})

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 _MOST_PER_LEASE = 512
 _MOST_FUNCTIONS = 200
+#: One in so many parts of the capacity must be free for the next lease, unless nothing ends for a while.
+_SHARE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,8 @@ class Leaser:
     def _next_call(self) -> _Call | None:
         """What to ask for next, once there is room; None when the agent ends.
 
-        While there is no room for long, the service is asked for cancelled tasks alone.
+        A call is worth while for a good share of the capacity: until then the workers have enough to do. While there is no
+        room for long, the service is asked for cancelled tasks alone.
         """
         desk = self._desk
         capacity = self._pool.capacity()
@@ -104,10 +107,11 @@ class Leaser:
                 if desk.trouble:
                     desk.room.wait(self._probe_s)
                     break
-                if (free := desk.book.free(capacity)) > 0:
+                free = desk.book.free(capacity)
+                if free >= max(1, capacity // _SHARE):
                     return _Call(min(free, _MOST_PER_LEASE), self._wait_s)
                 if not desk.room.wait(self._cancels_every_s):
-                    return _Call(0, 0.0)
+                    return _Call(free, 0.0)
             if desk.ending is not None:
                 return None
         if desk.journal.has_room():

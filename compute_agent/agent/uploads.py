@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 _MOST_OUTCOMES = 500
 _MOST_BYTES = 8 * MIB
+#: With so many unfinished tasks an outcome waits so long for others.
+_MANY = 8
+_GATHER_S = 0.01
 #: Statuses that say that this very body cannot be taken.
 _REFUSED_BODY = frozenset({400, 413, 422})
 
@@ -55,6 +58,7 @@ class Uploader:
 
     def _run(self) -> None:
         while self._wait():
+            self._gather()
             with self._desk.lock:
                 outcomes = self._desk.book.unsent(most=_MOST_OUTCOMES, most_bytes=_MOST_BYTES)
                 running = self._desk.book.announce()
@@ -71,6 +75,11 @@ class Uploader:
                 self._pause(error)
             else:
                 self._backoff.reset()
+
+    def _gather(self) -> None:
+        """While many tasks are under way, a call carries the outcomes of some milliseconds: it costs as much as many."""
+        if self._desk.book.unfinished >= _MANY:
+            self._retry_now.wait(_GATHER_S)
 
     def _wait(self) -> bool:
         """Until there is something to say; False when the agent ends and there is nothing more."""

@@ -18,6 +18,7 @@ _TIME_LIMIT = re.compile(r"DUE TO TIME LIMIT|exceeded.{0,40}walltime|TERM_RUNLIM
 _PREEMPTED = re.compile(r"DUE TO PREEMPTION", re.IGNORECASE)
 _NODE_FAILURE = re.compile(r"DUE TO NODE FAILURE|NODE_FAIL", re.IGNORECASE)
 _CANCELLED = re.compile(r"CANCELLED AT|TERM_OWNER|TERM_ADMIN", re.IGNORECASE)
+_STEP_DAEMON = re.compile(r"^slurmstepd: .*", re.MULTILINE)
 _NO_MEMORY = re.compile(r"oom.?kill|out of memory|TERM_MEMLIMIT", re.IGNORECASE)
 #: Lines that Parsl's own launcher writes, which tell nobody anything.
 _NOISE = re.compile(r"^(Found (cores|nodes) : .*|Launching worker: .*|All workers done|.*resource_tracker.*)$")
@@ -30,6 +31,7 @@ def start_failure(block: str, job_id: object, status: JobStatus) -> str:
     """Why a block ended before any of its workers came to the agent."""
     if job_id is None:
         reason = str(status.message or "the scheduler gave no reason")
+        reason = reason.removeprefix(f"Failed to start block {block}: ")  # Parsl's words
         return f"the batch job was refused: {' '.join(reason.split())}"
     code = _exit_code(status)
     output = _output(status)
@@ -47,9 +49,13 @@ def _why(status: JobStatus | None, *, silent_s: float, walltime: str) -> str:
     silent = (
         f"it has been silent for {silent_s:g} s while its batch job still runs (crash of the node, network, memory)"
     )
-    if status is None or status.state in (JobState.RUNNING, JobState.PENDING, JobState.HELD, JobState.UNKNOWN):
+    if status is None:
         return silent
     stderr = _tail(status.stderr_path)
+    living = status.state in (JobState.RUNNING, JobState.PENDING, JobState.HELD, JobState.UNKNOWN)
+    if living:
+        # A job counts as running until its last process is gone, and what functions wrote says nothing of it.
+        stderr = "\n".join(_STEP_DAEMON.findall(stderr))
     if status.state == JobState.TIMEOUT or _TIME_LIMIT.search(stderr):
         limit = f" of {walltime}" if walltime else ""
         return (
@@ -67,6 +73,8 @@ def _why(status: JobStatus | None, *, silent_s: float, walltime: str) -> str:
     if status.state == JobState.CANCELLED or _CANCELLED.search(stderr):
         by = ": killed from outside" if status.message == "Killed" else " by its owner or an administrator"
         return f"the batch job was cancelled{by}"
+    if living:
+        return silent
     code = _exit_code(status)
     output = _output(status)
     return f"the batch job ended{code}" + (f"; its output ends with:\n{output}" if output else "")

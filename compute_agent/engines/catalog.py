@@ -17,6 +17,14 @@ PUBLISHED_NAMES = {
     "ProcessPoolEngine": "process",
     "ThreadPoolEngine": "thread",
 }
+#: Published types that are not there, and what to use in their place.
+NOT_HERE = {
+    "GlobusMPIEngine": (
+        'use "GlobusComputeEngine" with max_workers_per_node: 1, provider.nodes_per_block: as many nodes as the program'
+        " needs, and provider.launcher: {type: SimpleLauncher}; a ShellFunction then starts the program with srun or"
+        " mpiexec on all nodes of its block"
+    ),
+}
 
 
 def engine_types() -> list[str]:
@@ -37,6 +45,8 @@ def make_engine(block: Mapping[str, Any], *, run_dir: Path) -> Engine:
         raise EngineConfigError(f"engine.type: {_shown(wanted)}; it must be one of {', '.join(engine_types())}")
     found = _found()
     point = found.get(PUBLISHED_NAMES.get(wanted, wanted))
+    if point is None and wanted in NOT_HERE:
+        raise EngineConfigError(f'engine.type: there is no engine "{wanted}" here; {NOT_HERE[wanted]}')
     if point is None:
         allowed = engine_types()
         raise EngineConfigError(

@@ -23,6 +23,7 @@ from parsl.jobs.states import JobState, JobStatus
 from parsl.jobs.strategy import Strategy
 from parsl.providers import LocalProvider
 from parsl.providers.base import ExecutionProvider
+from parsl.providers.errors import SubmitException
 
 from .htex_options import ParslOptions
 
@@ -40,6 +41,10 @@ GONE = frozenset(
     {JobState.CANCELLED, JobState.COMPLETED, JobState.FAILED, JobState.TIMEOUT, JobState.MISSING, JobState.SCALED_IN}
 )
 FAILED_TO_START = frozenset({JobState.FAILED, JobState.MISSING})
+
+
+class JobRefused(Exception):
+    """A scheduler took no job. The text is what it said."""
 
 
 class ExecutorLife(HighThroughputExecutor):
@@ -182,6 +187,12 @@ class ExecutorLife(HighThroughputExecutor):
             return []
         blocks: list[str] = super().scale_out_facade(n)
         return blocks
+
+    def _launch_block(self, block_id: str) -> Any:
+        try:
+            return super()._launch_block(block_id)
+        except SubmitException as error:
+            raise JobRefused(error.stderr or error.stdout or error.message) from error
 
     def shutdown(self, timeout: float = 10.0) -> None:
         for pipe in ("outgoing_q", "incoming_q"):

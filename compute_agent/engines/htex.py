@@ -397,7 +397,8 @@ def _stopped(*, may_have_run: bool) -> EngineFault:
 
 def _living_blocks(life: ExecutorLife) -> dict[str, str]:
     return {
-        str(life.blocks_to_job_id.get(block, block)): status.status_name
+        # Schedulers are asked seldom; a node that has come knows better.
+        str(life.blocks_to_job_id.get(block, block)): "RUNNING" if block in life.blocks_seen else status.status_name
         for block, status in dict(life.status_facade).items()
         if status.state not in GONE
     }

@@ -27,7 +27,9 @@ _LIBRARIES = {
     "GoogleCloudProvider": ("googleapiclient", "google-cloud"),
     "KubernetesProvider": ("kubernetes", "kubernetes"),
 }
-_WALLTIME = re.compile(r"\d+:[0-5]\d:[0-5]\d")
+_WALLTIME = re.compile(r"(\d+):([0-5]\d):([0-5]\d)")
+#: Providers whose scheduler gets whole minutes, of which 0 stands for no limit.
+_COUNT_MINUTES = frozenset({"LSFProvider", "SlurmProvider"})
 
 
 class OwnHostProvider(LocalProvider):
@@ -80,6 +82,7 @@ def make_provider(block: Any, where: str = "engine.provider") -> ExecutionProvid
     if "launcher" in options and "launcher" in signature.parameters:
         options["launcher"] = make_launcher(options["launcher"], f"{where}.launcher")
     _check_blocks(options, where)
+    _check_walltime(options.get("walltime"), name, where)
     provider: ExecutionProvider = _construct(provider_class, name, options, where, signature)
     _check_scaling(provider, where)
     return provider
@@ -156,9 +159,22 @@ def _check_blocks(options: Mapping[str, Any], where: str) -> None:
             raise EngineConfigError(
                 f"{where}.{key}: {value!r} cannot be used, it must be a whole number, {least} or more"
             )
-    walltime = options.get("walltime")
-    if isinstance(walltime, str) and not _WALLTIME.fullmatch(walltime):
+
+
+def _check_walltime(walltime: Any, provider: str, where: str) -> None:
+    if not isinstance(walltime, str):
+        return  # another kind is refused where the provider is made
+    parts = _WALLTIME.fullmatch(walltime)
+    if parts is None:
         raise EngineConfigError(f'{where}.walltime: {walltime!r} cannot be used, it must be like "01:30:00" (HH:MM:SS)')
+    hours, minutes, seconds = map(int, parts.groups())
+    if provider in _COUNT_MINUTES and not (hours or minutes):
+        raise EngineConfigError(
+            f"{where}.walltime: {walltime!r} cannot be used: {provider} drops the seconds, and a walltime of 0 is no limit;"
+            ' the least is "00:01:00"'
+        )
+    if not (hours or minutes or seconds):
+        raise EngineConfigError(f'{where}.walltime: {walltime!r} cannot be used, the least is "00:00:01"')
 
 
 def _check_scaling(provider: ExecutionProvider, where: str) -> None:

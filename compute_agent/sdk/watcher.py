@@ -25,6 +25,9 @@ from .futures import ComputeFuture
 log = logging.getLogger(__name__)
 
 _LINGER_S = 10.0
+#: With so many open futures the next results are asked for after so long: an answer costs as much as many results.
+_MANY = 8
+_GATHER_S = 0.01
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 20.0
 #: A poll that brings nothing in less time than this was not held open.
@@ -119,6 +122,8 @@ class GroupWatcher:
         self._take(answer)
         if answer["results"]:
             troubles.over()
+            if len(self._open) >= _MANY:
+                self._pause(_GATHER_S)
         else:
             self._nothing_came(answer, expected, time.monotonic() - began, troubles)
 
