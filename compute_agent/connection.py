@@ -37,7 +37,8 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 class Http:
     """Speaks as the confidential client ``client_id``, or with one ``token`` that somebody else looks after.
 
-    ``pause`` waits between repetitions. May be used by several threads.
+    ``find``, if given, says before each request where the server is now; it raises ``UnreachableError`` when it is not
+    up, and then nothing is sent. ``pause`` waits between repetitions. May be used by several threads.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Http:
         client_secret: str = "",
         token: str = "",
         transport: BaseAdapter | None = None,
+        find: Callable[[], str] | None = None,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         parts = urlsplit(url)
@@ -58,6 +60,7 @@ class Http:
             raise ClientError("either a token or a client's id and secret are needed")
         self._credentials = (client_id, client_secret)
         self._fixed_token = token
+        self._find = find
         self._pause = pause
         self._tokens: dict[str, tuple[str, float]] = {}
         self._lock = threading.Lock()
@@ -134,9 +137,15 @@ class Http:
         pause_s = _FIRST_PAUSE_S
         for tries_left in range(_TRIES if repeatable else 1, 0, -1):
             try:
+                if self._find is not None:
+                    self.url = self._find()
                 response = self._session.request(
                     method, f"{self.url}{path}", timeout=(_CONNECT_S, answer_s), allow_redirects=False, **request
                 )
+            except UnreachableError:
+                if tries_left == 1:
+                    raise
+                wait_s = pause_s
             except requests.RequestException as error:
                 if tries_left == 1:
                     raise UnreachableError(f"the server at {self.url} gave no answer: {_reason(error)}") from error

@@ -238,7 +238,7 @@ def source_code(source: str, name: str) -> str:
         FramingError: the source is not Python, or does not define ``name``; the sentence names the line.
     """
     if not name.isidentifier():
-        raise FramingError(f"{name!r} cannot be the name of a function")
+        raise FramingError(f"{name!r} cannot be the name of a function; it is the name that stands after 'def'")
     try:
         tree = ast.parse(source)
     except SyntaxError as error:

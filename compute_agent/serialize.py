@@ -51,9 +51,25 @@ def dump_arguments(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     """The payload of a task: two packed buffers, the positional and the named arguments.
 
     Raises:
-        SerializationError: an argument cannot be sent.
+        SerializationError: an argument cannot be sent; the text says which.
     """
-    return framing.pack([dump_data(list(args)), dump_data(dict(kwargs))])
+    for name in kwargs:
+        if not isinstance(name, str):
+            raise SerializationError(f"the name of a keyword argument must be text, not {name!r}")
+    try:
+        return framing.pack([dump_data(list(args)), dump_data(dict(kwargs))])
+    except ValueTooLarge:
+        raise
+    except SerializationError:
+        named = [*((f"argument {number}", value) for number, value in enumerate(args, 1)), *kwargs.items()]
+        for name, value in named:
+            try:
+                dump_data(value)
+            except SerializationError as error:
+                raise SerializationError(
+                    f"{name} cannot be sent: {error}; pass plain data, and make the rest inside the function"
+                ) from error
+        raise
 
 
 def load_arguments(payload: str, *, allow_pickle: bool = True) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -94,7 +110,7 @@ def dump_data(value: object, *, max_bytes: int | None = None) -> str:
     except RecursionError as error:
         raise SerializationError(f"a {type(value).__name__} cannot be sent: it is nested too deeply") from error
     if max_bytes is not None and len(buffer) > max_bytes:
-        raise ValueTooLarge(f"the value has {len(buffer):,} bytes as text; {max_bytes:,} are allowed")
+        raise ValueTooLarge(f"the value has {len(buffer):,} bytes as text")
     return buffer
 
 
@@ -104,7 +120,7 @@ def _dump_data(value: object) -> str:
     try:
         return framing.join(framing.TAGGED_DATA, tagged_json.dumps(value))
     except tagged_json.Foreign:
-        return framing.join(framing.PICKLED_DATA, _pickled(value, "the value"))
+        return framing.join(framing.PICKLED_DATA, _pickled(value))
 
 
 def load_data(text: str, *, allow_pickle: bool) -> Any:
@@ -124,7 +140,8 @@ def load_data(text: str, *, allow_pickle: bool) -> Any:
             return tagged_json.loads(payload)
     except ImportError as error:
         raise DeserializationError(f"the value cannot be read: {error}; install it here") from error
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+    # ArithmeticError and OSError: numbers and time zones that do not exist
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, ArithmeticError, OSError) as error:
         raise DeserializationError(f"the value cannot be read: {_words(error)}") from error
     if kind not in _PICKLED:
         raise DeserializationError(f"a value was expected, and {framing.describe(text)} was sent")
@@ -150,7 +167,14 @@ def dump_function(function: Callable[..., Any]) -> str:
     if not callable(function):
         raise SerializationError(f"a function was expected, not {_type_of(function)}")
     name = getattr(function, "__name__", type(function).__name__)
-    payload = f"{_RUNNING_VERSION} {_pickled(function, f'the function {name}')}"
+    try:
+        payload = f"{_RUNNING_VERSION} {_pickled(function)}"
+    except ValueTooLarge:
+        raise
+    except SerializationError as error:
+        raise SerializationError(
+            f"the function {name} cannot be sent: {error}; make it inside the function, or leave it out"
+        ) from error
     if sources := by_value.packed_sources(function):
         payload += f" {sources}"
     return framing.join(framing.PICKLED_CODE, payload)
@@ -275,17 +299,14 @@ class _Bounded(io.BytesIO):
         return super().write(data)
 
 
-def _pickled(value: object, what: str) -> str:
+def _pickled(value: object) -> str:
     try:
         return base64.b64encode(_pickle(value)).decode()
     except (ValueTooLarge, RecursionError):
         raise
     except Exception as error:  # pickling runs the methods of any object
         where, culprit = _unpicklable(value)
-        raise SerializationError(
-            f"{what} cannot be sent: {_type_of(culprit)} at {where} cannot be pickled ({_words(error)}); leave it out, or "
-            "make it where the task runs"
-        ) from error
+        raise SerializationError(f"{_type_of(culprit)} at {where} cannot be pickled ({_words(error)})") from error
 
 
 def _pickle(value: object) -> bytes:
@@ -350,7 +371,10 @@ def _unpickled(payload: str, what: str, *, with_dill: bool = False) -> Any:
             f"{what} needs the module {error.name}, which is not installed here: {_words(error)}"
         ) from error
     except (Exception, SystemExit) as error:  # unpickling loads modules, and those may end the process
-        raise DeserializationError(f"{what} cannot be read: {_words(error)}") from error
+        raise DeserializationError(
+            f"{what} cannot be read ({_words(error)}): its text is damaged, or needs other versions of packages than are "
+            "installed here"
+        ) from error
 
 
 def _dill_loads(raw: bytes) -> Any:

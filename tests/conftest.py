@@ -24,6 +24,14 @@ REQUIRE_REAL = os.environ.get("FLOWS_TESTS_REQUIRE_REAL") == "1"
 _missing: dict[str, str] = {}
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "early: takes long, so it starts first and other workers share the rest")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("early") is None)
+
+
 def missing(component: str, advice: str) -> None:
     """Skip the test because a real component is not installed; in CI, fail it."""
     _missing[component] = advice

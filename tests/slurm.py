@@ -30,6 +30,8 @@ _DAEMONS = ("munged", "slurmctld", "slurmd")
 _COMMANDS = ("sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun")
 _START_S = 30.0
 _STOP_S = 15.0
+#: Nothing of the cluster is kept, so its daemons need not end in order.
+_DAEMON_END_S = 3.0
 _ATTEMPTS = 3
 
 
@@ -281,7 +283,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     if child.poll() is None:
         child.terminate()
         try:
-            child.wait(timeout=_STOP_S)
+            child.wait(timeout=_DAEMON_END_S)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()

@@ -179,11 +179,8 @@ class Book:
             if (entry := self._entries.get(task_id)) is not None and entry.phase is Phase.SUBMITTED:
                 self._unannounced[task_id] = None
 
-    def held_ids(self) -> list[str]:
-        return list(self._entries)
-
-    def running_ids(self) -> list[str]:
-        return [task_id for task_id, entry in self._entries.items() if entry.phase is Phase.SUBMITTED]
+    def held(self) -> list[Held]:
+        return [Held(task_id, entry.fence) for task_id, entry in self._entries.items()]
 
     def open(self) -> list[Held]:
         """Everything without an outcome."""
@@ -203,9 +200,10 @@ class Book:
                 self._forget(outcome.task_id)
         return settled
 
-    def unknown(self, task_ids: Iterable[str]) -> list[Held]:
-        """Forget tasks that the service no longer thinks are here; returns them."""
-        gone = [Held(one, self._entries[one].fence) for one in dict.fromkeys(task_ids) if one in self._entries]
+    def unknown(self, named: Iterable[Held]) -> list[Held]:
+        """Forget tasks that the service no longer thinks are here; returns them. Not those that were leased anew since
+        it was asked."""
+        gone = [one for one in dict.fromkeys(named) if self._entry(one) is not None]
         for held in gone:
             self._forget(held.task_id)
         return gone

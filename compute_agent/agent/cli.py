@@ -19,16 +19,20 @@ from typing import IO, Any, get_args
 import click
 
 from ..errors import ApiError, ClientError
+from ..extras import missing_extra
 from ..private_files import create_private_file
 from . import credentials, logs
 from .directory import EndpointBusy, EndpointDirectory, NoSuchEndpoint, default_config_dir, find, find_all, wrong_name
 from .endings import Exit, exit_code_of
 from .service_link import SCOPE
+from .shown import engine_type, status_lines, table
 from .starter_files import CONFIG, ENVIRONMENT, SCHEMA, TEMPLATES, EngineKind
 from .yaml_text import ConfigError
 
 #: How much longer than its grace time an agent gets to end.
 _STOP_MARGIN_S = 60.0
+#: A stop that takes longer says what it waits for.
+_SILENT_S = 3.0
 
 
 class Failure(click.ClickException):
@@ -185,6 +189,9 @@ def stop(config_dir: Path, name: str, timeout: float | None, as_json: bool) -> N
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
     within_s = _stop_time_s(directory) if timeout is None else timeout
+    if within_s > _SILENT_S and not directory.wait_until_free(within_s=_SILENT_S):
+        click.echo(f"waiting for its running tasks, for up to {within_s:g} s; 'stop' again makes it hurry", err=True)
+        within_s -= _SILENT_S
     if not directory.wait_until_free(within_s=within_s):
         text = f"endpoint {name} (process {pid}) has not ended within {within_s:g} s; 'stop' again makes it hurry"
         raise Failure(text, Exit.FAILED, as_json=as_json)
@@ -200,10 +207,9 @@ def list_endpoints(config_dir: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows))
         return
-    width = max([4, *(len(row["name"]) for row in rows)])
-    click.echo(f"{'NAME':{width}}  {'STATUS':11}  {'ENDPOINT ID':36}  PROCESS")
-    for row in rows:
-        click.echo(f"{row['name']:{width}}  {row['status']:11}  {row['endpoint_id'] or '-':36}  {row['pid'] or '-'}")
+    click.echo(table(rows))
+    if not rows:
+        click.echo(f"No endpoints in {config_dir}; 'compute-agent configure NAME' makes one", err=True)
 
 
 @compute_agent.command()
@@ -223,10 +229,8 @@ def status(config_dir: Path, name: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(document))
         return
-    service = document.pop("service", {})
-    for key, value in {**document, **service.get("details", {}), "at_service": service.get("status")}.items():
-        if value not in (None, "", [], {}):
-            click.echo(f"{key:18} {value if isinstance(value, str | int | float) else json.dumps(value)}")
+    for line in status_lines(document):
+        click.echo(line)
 
 
 @compute_agent.command()
@@ -275,6 +279,11 @@ def main() -> None:
     """Run the command and leave with its exit code, also when threads of user functions are left."""
     try:
         compute_agent(prog_name="compute-agent")
+    except ModuleNotFoundError as error:
+        if (sentence := missing_extra(error, "agent")) is None:
+            raise
+        click.echo(f"Error: {sentence}", err=True)
+        sys.exit(1)
     except SystemExit as error:
         others = [one for one in threading.enumerate() if one is not threading.main_thread() and not one.daemon]
         if not others:
@@ -301,6 +310,13 @@ def _ask(url: str, client_id: str | None) -> credentials.Credentials:
     else:
         secret = credentials.ask_secret(f"Token for {url}", credentials.TOKEN_VARIABLE, prompt=prompt)
         who = credentials.Credentials(url=url, token=secret)
+    if not secret:
+        what, variable = (
+            (f"the secret of client {client_id}", credentials.SECRET_VARIABLE)
+            if client_id
+            else (f"the token for {url}", credentials.TOKEN_VARIABLE)
+        )
+        raise Failure(f"{what} is empty; type it, or give it on standard input or in {variable}", Exit.USAGE)
     try:
         who.connect().close()
     except ClientError as error:
@@ -339,7 +355,14 @@ def _local_state(directory: EndpointDirectory) -> dict[str, Any]:
     except ConfigError:
         endpoint_id = None
     word = "Running" if pid is not None else "Stopped" if endpoint_id else "Initialized"
-    return {"name": directory.name, "status": word, "endpoint_id": endpoint_id, "pid": pid}
+    return {
+        "name": directory.name,
+        "status": word,
+        "engine": engine_type(directory),
+        "endpoint_id": endpoint_id,
+        "pid": pid,
+        "directory": str(directory.path),
+    }
 
 
 def _stop_time_s(directory: EndpointDirectory) -> float:

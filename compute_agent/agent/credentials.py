@@ -10,12 +10,14 @@ import os
 import sys
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from schemas import json_text
 from schemas.errors import InvalidJson
 
 from ..connection import Http
+from ..errors import ClientError, UnreachableError
 from ..local_server import credentials as local_credentials
 from ..local_server import default_data_dir, find_server
 from ..private_files import read_private_file, replace_private_file
@@ -31,15 +33,18 @@ class NoServer(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """Either a client's id and secret, or a token."""
+    """Either a client's id and secret, or a token. ``data_dir`` is that of the local installation, where its server is
+    looked up before each call: it may come back at another port, and its old one may be somebody else's by then."""
 
     url: str
     client_id: str = ""
     client_secret: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
+    data_dir: Path | None = None
 
     def connect(self) -> Http:
-        return Http(self.url, client_id=self.client_id, client_secret=self.client_secret, token=self.token)
+        find = None if self.data_dir is None else partial(_address, self.data_dir)
+        return Http(self.url, client_id=self.client_id, client_secret=self.client_secret, token=self.token, find=find)
 
     def write(self, path: Path) -> None:
         members = {
@@ -68,13 +73,20 @@ def load(path: Path) -> Credentials:
         document = json_text.loads(raw, what=str(path))
     except InvalidJson as error:
         raise ConfigError(f"{wanted}: {error.detail}") from error
-    if not isinstance(document, dict) or not all(isinstance(one, str) for one in document.values()):
+    if not isinstance(document, dict):
         raise ConfigError(wanted)
     if unknown := set(document) - {"url", "client_id", "client_secret", "token"}:
         raise ConfigError(f"{wanted}; it also has {', '.join(sorted(unknown))}")
+    if wrong := [name for name, value in document.items() if not isinstance(value, str)]:
+        raise ConfigError(f"{wanted}; the value of {wrong[0]} must be text, in quotes")
     if "url" not in document or not (document.get("token") or document.get("client_secret")):
         raise ConfigError(wanted)
-    return Credentials(**document)
+    who = Credentials(**document)
+    try:
+        who.connect().close()
+    except ClientError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return who
 
 
 def _local() -> Credentials:
@@ -86,7 +98,14 @@ def _local() -> Credentials:
             " 'compute-agent configure NAME --url URL --client-id ID'"
         )
     client_id, client_secret = local_credentials(data_dir)
-    return Credentials(url=server.url, client_id=client_id, client_secret=client_secret)
+    return Credentials(url=server.url, client_id=client_id, client_secret=client_secret, data_dir=data_dir)
+
+
+def _address(data_dir: Path) -> str:
+    server = find_server(data_dir)
+    if server is None:
+        raise UnreachableError(f"no server of {data_dir} is up")
+    return server.url
 
 
 def ask_secret(what: str, variable: str, *, prompt: Callable[[str], str]) -> str:

@@ -124,6 +124,8 @@ class Desk:
         except JournalFull as error:
             with self.lock:
                 self._give_back_new(taken.new, str(error))
+            ids = [one.task_id for one in taken.new]
+            log.warning("tasks are given back; they wait at the service", extra={"tasks": ids, "reason": str(error)})
             self.disk_is_full(error)
             return []
         with self.lock:
@@ -141,10 +143,10 @@ class Desk:
                 self.finish(cancelled(held))
                 self._cancel_future(held)
 
-    def unknown(self, task_ids: Iterable[str]) -> None:
+    def unknown(self, held: Iterable[Held]) -> None:
         """Let go of tasks that the service took from this agent."""
         with self.lock:
-            gone = self.book.unknown(task_ids)
+            gone = self.book.unknown(held)
             self.room.notify_all()
         if gone:
             log.warning("the service has taken tasks from this agent", extra={"tasks": [one.task_id for one in gone]})
@@ -183,7 +185,9 @@ class Desk:
             if self.finish(outcome) and outcome.error is not None:
                 _log_failure(outcome.task_id, outcome.error)
             return
-        self.markers.revoked(held)
+        if self.markers.revoked(held):
+            self.finish(given_back(held, "the agent kept the task from starting"))  # unless it has said why already
+            return
         text = "the task had begun on a worker that was lost, so it was not begun again"
         self.finish(lost(held, ErrorCode.WORKER_LOST, text))
 

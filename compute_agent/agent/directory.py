@@ -145,13 +145,15 @@ class EndpointDirectory:
                     f"endpoint {self.name} is served already"
                     + (f" by process {pid}; 'compute-agent stop {self.name}' ends it" if pid else "")
                 ) from None
-            # A forked worker that outlives this process must not keep the lock.
-            os.register_at_fork(after_in_child=lambda: _close(descriptor))
+            # A forked worker that outlives this process must not keep the lock. Later the number may be another file's.
+            held = [descriptor]
+            os.register_at_fork(after_in_child=lambda: _close(held))
             file.truncate(0)
             file.write(f"{os.getpid()}\n".encode())
             try:
                 yield
             finally:
+                held.clear()
                 file.truncate(0)
 
     def agent_pid(self) -> int | None:
@@ -182,7 +184,9 @@ def find(config_dir: Path, name: str) -> EndpointDirectory:
     """Raises:
     NoSuchEndpoint: with what to do.
     """
-    if wrong_name(name) or not (config_dir / name / "config.yaml").is_file():
+    if reason := wrong_name(name):
+        raise NoSuchEndpoint(f"{name!r} cannot be the name of an endpoint: {reason}")
+    if not (config_dir / name / "config.yaml").is_file():
         raise NoSuchEndpoint(
             f"there is no endpoint {name!r} in {config_dir}; 'compute-agent configure {name}' makes one"
         )
@@ -198,6 +202,7 @@ def find_all(config_dir: Path) -> list[EndpointDirectory]:
     return [EndpointDirectory(path) for path in paths if (path / "config.yaml").is_file() and not wrong_name(path.name)]
 
 
-def _close(descriptor: int) -> None:
-    with contextlib.suppress(OSError):
-        os.close(descriptor)
+def _close(descriptors: list[int]) -> None:
+    for one in descriptors:
+        with contextlib.suppress(OSError):
+            os.close(one)

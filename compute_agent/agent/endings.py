@@ -10,6 +10,7 @@ from enum import IntEnum
 
 from ..errors import ApiError, ClientError, UnreachableError
 from .desk import Ending
+from .directory import EndpointDirectory
 from .service_link import BadReply, ends_session, is_passing
 
 
@@ -37,6 +38,8 @@ def ending_of(error: ClientError) -> Ending | None:
         return Ending(f"another agent serves this endpoint now: {error.detail}", Exit.BLOCKED, settles=False)
     if isinstance(error, ApiError) and error.status in (404, 410):
         return Ending(f"the service does not know this endpoint any more: {error}", Exit.BLOCKED, settles=False)
+    if isinstance(error, ApiError) and error.code == "STALE_CALL":
+        return None  # somebody on the way repeated a call; the next one has a higher number
     if isinstance(error, ApiError) and error.status in (409, 423):
         return Ending(f"the endpoint was stopped at the service: {error}", Exit.BLOCKED)
     return None
@@ -60,14 +63,22 @@ def exit_code_of(error: ClientError) -> Exit:
     return Exit.BAD_REPLY
 
 
-def advice(error: ClientError) -> str:
-    """What to do about a registration that failed."""
-    if not isinstance(error, ApiError):
-        return ""
-    if error.status in (401, 403):
-        return "; check the client's id and secret ('compute-agent configure' with the same name writes them anew)"
-    if error.status == 404:
-        return "; it was deleted there: 'compute-agent delete' and 'configure' make a new one"
-    if error.status == 423:
-        return "; it was stopped from afar and may be started again after that"
-    return ""
+def told(error: ClientError, directory: EndpointDirectory) -> str:
+    """A registration that failed: why, and what to do about it."""
+    text = str(error).rstrip(".")
+    who = directory.credentials if directory.credentials.exists() else "the local installation"
+    match error:
+        case UnreachableError():
+            return f"{text}. The address is that of {who}; see whether the server there is up"
+        case ApiError() if error.code == "ENDPOINT_ACCESS_FORBIDDEN":
+            return f"{text}: delete {directory.registration} to do so, or use the credentials of its owner"
+        case ApiError() if error.status in (401, 403):
+            return (
+                f"{text}. The credentials are those of {who}; 'compute-agent configure {directory.name} --url URL"
+                " --client-id ID' writes others"
+            )
+        case ApiError() if error.code == "ENDPOINT_NOT_FOUND":
+            return f"{text}: delete {directory.registration} to do so"
+        case ApiError() if error.status == 404:
+            return f"{text}. The address is that of {who}; it should be the server's, without a path"
+    return text

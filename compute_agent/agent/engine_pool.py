@@ -77,6 +77,8 @@ class EnginePool:
     def submit(self, spec: EngineSpec, jobs: list[Job]) -> None:
         """Hand tasks to their engine, now or when it is ready."""
         with self._lock:
+            if self._is_stopping:
+                return  # who stops has given the tasks back
             host = self._hosts.get(spec.key)
             if host is None:
                 host = self._begin(spec)

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from schemas.json_text import Json
 
 from ..errors import ClientError
 from .backoff import Backoff
+from .book import Held
 from .desk import Desk
 from .endings import STOPPED_AT_SERVICE, ending_of
 from .engine_pool import EnginePool
@@ -79,9 +80,9 @@ class Heart:
     def _beat(self) -> float:
         """How long to wait for the next; negative when there is none."""
         with self._desk.lock:
-            held, running = self._desk.book.held_ids(), self._desk.book.running_ids()
+            held = self._desk.book.held()
         try:
-            verdict = self._link.heartbeat(held=held, running=running, status=self.status())
+            verdict = self._link.heartbeat(held=[one.task_id for one in held], status=self.status())
         except ClientError as error:
             if (ending := ending_of(error)) is not None:
                 self._desk.end(ending)
@@ -93,11 +94,13 @@ class Heart:
         if self._backoff.failures:
             log.info("the service hears this agent again")
         self._backoff.reset()
-        self._obey(verdict)
+        self._obey(verdict, held)
         return self._heartbeat_s
 
-    def _obey(self, verdict: Verdict) -> None:
+    def _obey(self, verdict: Verdict, held: Sequence[Held]) -> None:
+        """``held`` is what the heartbeat named: one of these tasks may have been leased anew since."""
+        unknown = set(verdict.unknown)
         self._desk.cancel(verdict.cancel)
-        self._desk.unknown(verdict.unknown)
+        self._desk.unknown([one for one in held if one.task_id in unknown])
         if verdict.stop:
             self._desk.end(STOPPED_AT_SERVICE)

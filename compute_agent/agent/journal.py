@@ -1,7 +1,8 @@
 """What the agent holds, on disk: one SQLite file, synced before a task may start and before a result is uploaded.
 
 Two sessions with the same ``journal_id`` saw the same journal: a task that the service gave to the first and that the
-second does not find here was never started. A journal that is damaged is set aside, and the new one has a new id.
+second does not find here was never started. A journal that is damaged is set aside, and the new one has a new id; so has
+one that is a copy or was restored from a backup, which knows nothing of what came after it was made.
 
 Arguments are not kept, since the service has them; results are, since nobody else has. May be used by several threads.
 """
@@ -183,11 +184,18 @@ class Journal:
                 _create(connection)
             facts = dict(connection.execute("SELECT name, value FROM facts"))
             connection.execute("INSERT OR REPLACE INTO facts VALUES ('circumstances', ?)", (circumstances,))
+            file = str(self._path.stat().st_ino)
+            is_copy = facts.get("file", file) != file
+            if is_copy:
+                facts["journal_id"] = secrets.token_hex(16)
+                log.warning("the journal is a copy or was restored: what it does not hold may have run")
+            connection.execute("INSERT OR REPLACE INTO facts VALUES ('file', ?)", (file,))
+            connection.execute("INSERT OR REPLACE INTO facts VALUES ('journal_id', ?)", (facts["journal_id"],))
         except BaseException:
             connection.close()
             raise
         self.journal_id = str(facts["journal_id"])
-        self.same_circumstances = facts.get("circumstances") == circumstances
+        self.same_circumstances = facts.get("circumstances") == circumstances and not is_copy
         self._connection = connection
 
     def _set_aside(self, error: sqlite3.DatabaseError) -> None:

@@ -64,12 +64,20 @@ class Leaser:
         self._cancels_every_s = cancels_every_s
         self._functions: OrderedDict[str, FunctionCode] = OrderedDict()
         self._received = 0
+        self._is_closed = False
+        self._taking = threading.Lock()
         self._backoff = Backoff()
         # A daemon: a long poll under way does not keep the process, and what it would bring was not received.
         self._thread = threading.Thread(target=desk.watched(self._run), name="leases", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
+
+    def close(self) -> int:
+        """Take nothing more; the number of the last answer whose tasks were taken."""
+        with self._taking:
+            self._is_closed = True
+            return self._received
 
     def _run(self) -> None:
         while (call := self._next_call()) is not None:
@@ -87,8 +95,11 @@ class Leaser:
                 self._pause(error)
                 continue
             self._backoff.reset()
-            self._received = lease.batch
-            self._take(lease)
+            with self._taking:
+                if self._is_closed:
+                    return
+                self._received = lease.batch
+                self._take(lease)
             if lease.stop:
                 self._desk.end(STOPPED_AT_SERVICE)
             elif lease.retry_after_s:

@@ -3,7 +3,9 @@ secrets never are."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
@@ -15,6 +17,18 @@ _ROOT = "compute_agent"
 _MAX_BYTES = 20 * 1024 * 1024
 _KEPT = 3
 _USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class LogFile(RotatingFileHandler):
+    """What its disk does not take goes to standard error, as a line and not as a traceback."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(f"{self.baseFilename} cannot be written ({error.strerror}): {self.format(record)}\n")
 
 
 class LineFormatter(logging.Formatter):
@@ -32,7 +46,7 @@ class LineFormatter(logging.Formatter):
 def log_to_file(path: Path) -> logging.Handler:
     """Write the agent's log to a file that only its owner may read, and begin a new one when it is large."""
     path.touch(mode=0o600)
-    handler = RotatingFileHandler(path, maxBytes=_MAX_BYTES, backupCount=_KEPT, encoding="utf-8", errors="replace")
+    handler = LogFile(path, maxBytes=_MAX_BYTES, backupCount=_KEPT, encoding="utf-8", errors="replace")
     return _attach(handler)
 
 

@@ -110,7 +110,7 @@ class Agent:
         """
         held = recover(self._desk)
         self._desk.markers.sweep()
-        agent: dict[str, Json] = {"journal_id": self._desk.journal.journal_id, "held": list(held)}
+        agent: dict[str, Json] = {"journal_id": self._desk.journal.journal_id, "held": dict(held)}
         registration = register(self._http, {**self._document, "agent": agent}, self.endpoint_id)
         self._link = ServiceLink(self._http, registration)
         self._assemble(registration)
@@ -164,16 +164,19 @@ class Agent:
         desk = self._desk
         running = desk.give_back()
         if running:
-            log.info("waiting for tasks that run", extra={"tasks": running, "grace_s": self._config.grace_period})
+            # Shown at a terminal too: the end takes as long as they run.
+            facts = {"tasks": running, "grace_s": self._config.grace_period}
+            log.warning("waiting for tasks that run; a second signal makes it hurry", extra=facts)
             self._wait_for_running()
         self.pool.stop(grace_s=0.0 if desk.hurry.is_set() else _ENGINE_STOP_S)
         desk.lose_open("the endpoint was stopped while the task ran")
+        received = self._leaser.close()
         self._heart.stop()
         if not self._uploader.finish(within_s=self._pace.last_upload_s):
             log.warning("not everything was uploaded; the journal keeps it for the next start")
             return
         try:
-            self._link.leave()
+            self._link.leave(received=received)
         except ClientError as error:
             log.warning("the service was not told that the agent leaves", extra={"reason": str(error)})
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -31,6 +32,7 @@ class Markers:
         self._directory = directory
         self.is_used = is_used
         self._taken: set[Held] = set()
+        self._lock = threading.Lock()
         if is_used:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -42,17 +44,18 @@ class Markers:
         """Keep the task from starting. False when it has begun, or when that cannot be ruled out."""
         if not self.is_used:
             return False
-        try:
-            descriptor = os.open(self.path(held), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(_BY_AGENT)
-        except FileExistsError:
-            return held in self._taken or self._was_taken(held)
-        except OSError as error:
-            log.warning("a start marker cannot be made", extra={"task": held.task_id, "reason": str(error)})
-            return False
-        self._taken.add(held)
-        return True
+        with self._lock:
+            try:
+                descriptor = os.open(self.path(held), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(_BY_AGENT)
+            except FileExistsError:
+                return held in self._taken or self._was_taken(held)
+            except OSError as error:
+                log.warning("a start marker cannot be made", extra={"task": held.task_id, "reason": str(error)})
+                return False
+            self._taken.add(held)
+            return True
 
     def report(self, held: Held) -> Report | None:
         """What a worker left in the marker when it was done, in case the report itself was lost on the way."""
@@ -68,11 +71,15 @@ class Markers:
         if self.is_used and held not in self._taken:
             self._remove(held)
 
-    def revoked(self, held: Held) -> None:
-        """A worker found the agent's marker and did not start the task; it will not ask again."""
-        if held in self._taken:
+    def revoked(self, held: Held) -> bool:
+        """A worker found a marker and did not start the task; it will not ask again. Whether the marker was the agent's,
+        so that no other worker has started the task either."""
+        with self._lock:  # the agent may be making it at this moment
+            if held not in self._taken:
+                return False
             self._taken.discard(held)
-            self._remove(held)
+        self._remove(held)
+        return True
 
     def sweep(self) -> None:
         """Remove what sessions long past left behind."""

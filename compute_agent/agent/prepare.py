@@ -48,8 +48,14 @@ def prepare(directory: EndpointDirectory, make_engine: MakeEngine, *, environ: M
     template_text = _text(directory.template) if directory.template.exists() else None
     schema = _schema(directory.schema)
     if (template_text is None) == (config.engine is None):
-        what = "has no 'engine', and there is no" if template_text is None else "has an 'engine', and so has"
-        raise ConfigError(f"{directory.config} {what} {directory.template.name}; one of the two says how tasks run")
+        if template_text is None:
+            what = f"has no 'engine', and there is no {directory.template.name}; one of the two says how tasks run"
+        else:
+            what = (
+                f"has an 'engine', and so has {directory.template.name}: delete {directory.template} if the engine is to "
+                "be the same for everybody, or take it out of the configuration"
+            )
+        raise ConfigError(f"{directory.config} {what}")
     template = None
     if template_text is not None:
         template = UserTemplate(

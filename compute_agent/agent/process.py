@@ -6,6 +6,7 @@ SIGTERM and SIGINT stop it in order; a second one makes it hurry.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -25,7 +26,7 @@ from ..local_server import NoCredentialsError
 from . import credentials
 from .desk import Ending
 from .directory import EndpointBusy, EndpointDirectory
-from .endings import Exit, advice, exit_code_of
+from .endings import Exit, exit_code_of, told
 from .journal import Journal, JournalFull, JournalTooNew, boot_id
 from .logs import log_to, log_to_file, stop_logging
 from .loop import Agent
@@ -73,12 +74,17 @@ def serve(
     Raises:
         StartFailed: nothing was registered, or that failed.
     """
-    with _start_failures(), directory.served():
+    with _start_failures(directory), directory.served():
         handlers = [log_to_file(directory.log)]
         if not is_detached:
             handlers.append(log_to(sys.stderr, logging.WARNING))
         try:
-            return _serve(directory, started=started, until_stdin_closes=until_stdin_closes)
+            with _start_failures(directory):
+                return _serve(directory, started=started, until_stdin_closes=until_stdin_closes)
+        except StartFailed as error:
+            stop_logging(handlers[1:])  # there the command says it
+            log.error("the endpoint was not started", extra={"reason": error})
+            raise
         finally:
             stop_logging(handlers)
 
@@ -215,7 +221,7 @@ def _watch_stdin(agent: Agent) -> None:
 
 
 @contextlib.contextmanager
-def _start_failures() -> Iterator[None]:
+def _start_failures(directory: EndpointDirectory) -> Iterator[None]:
     """Give everything that keeps an endpoint from starting a sentence and an exit code."""
     try:
         yield
@@ -236,4 +242,8 @@ def _start_failures() -> Iterator[None]:
     except (JournalFull, JournalTooNew) as error:
         raise StartFailed(str(error), Exit.FAILED) from error
     except ClientError as error:
-        raise StartFailed(f"{error}{advice(error)}", exit_code_of(error)) from error
+        raise StartFailed(told(error, directory), exit_code_of(error)) from error
+    except OSError as error:
+        where = error.filename or directory.path
+        advice = "; make room on its disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        raise StartFailed(f"{where} cannot be used: {error.strerror or error}{advice}", Exit.FAILED) from error

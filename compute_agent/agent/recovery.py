@@ -18,8 +18,8 @@ from .outcomes import given_back, lost, of_report
 log = logging.getLogger(__name__)
 
 
-def recover(desk: Desk) -> list[str]:
-    """Put what the journal holds into the book, with outcomes; returns the ids for the registration.
+def recover(desk: Desk) -> dict[str, int]:
+    """Put what the journal holds into the book, with outcomes; returns ids and fences for the registration.
 
     Raises:
         JournalFull: what was decided cannot be kept.
@@ -38,7 +38,7 @@ def recover(desk: Desk) -> list[str]:
     desk.forget([entry.held for entry in entries if latest[entry.held.task_id] is not entry])
     if outcomes:
         log.info("tasks of an earlier session", extra={"tasks": [f"{one.task_id}={one.state}" for one in outcomes]})
-    return [one.task_id for one in outcomes]
+    return {one.task_id: one.fence for one in outcomes}
 
 
 def _decided(desk: Desk, entry: Entry) -> Outcome:

@@ -115,8 +115,9 @@ class ServiceLink:
                 retry_after_s=float(answer.get("retry_after_s") or 0.0),
             )
 
-    def heartbeat(self, *, held: Sequence[str], running: Sequence[str], status: Mapping[str, Json]) -> Verdict:
-        answer = self._call("heartbeat", {"held": list(held), "running": list(running), "status": dict(status)})
+    def heartbeat(self, *, held: Sequence[str], status: Mapping[str, Json]) -> Verdict:
+        """Gives up sooner than other calls: while one gets no answer, the next would keep the leases."""
+        answer = self._call("heartbeat", {"held": list(held), "status": dict(status)}, answer_s=_ANSWER_S)
         with _Understood("heartbeat"):
             return Verdict(_ids(answer.get("cancel")), _ids(answer.get("unknown")), bool(answer.get("stop")))
 
@@ -126,8 +127,9 @@ class ServiceLink:
             refused = answer.get("refused") or {}
             return Receipt(_ids(answer.get("accepted")), {str(one): str(why) for one, why in refused.items()})
 
-    def leave(self) -> None:
-        self._call("leave", {})
+    def leave(self, *, received: int) -> None:
+        """``received`` is the number of the last answer to ``lease``: what came later was never taken."""
+        self._call("leave", {"received": received})
 
     def _call(self, name: str, body: dict[str, Json], *, answer_s: float = 60.0) -> Any:
         path = f"{self._prefix}/{name}"

@@ -164,7 +164,8 @@ class Uploader:
             settled = self._desk.book.settle(outcomes, receipt.accepted, receipt.refused)
         self._desk.forget(settled)
         for task_id, reason in receipt.refused.items():
-            log.warning("the service does not take an outcome", extra={"task": task_id, "reason": reason})
+            level = logging.INFO if "was cancelled" in reason else logging.WARNING  # cancelling is nobody's fault
+            log.log(level, "the service does not take an outcome", extra={"task": task_id, "reason": reason})
         if outcomes:
             log.info("outcomes uploaded", extra={"tasks": [f"{one.task_id}={one.state}" for one in outcomes]})
         if len(settled) < len(outcomes):

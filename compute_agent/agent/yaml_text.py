@@ -112,6 +112,8 @@ def _place(error: yaml.YAMLError) -> str:
 
 def _reason(error: yaml.YAMLError) -> str:
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+    if "'\\t'" in problem:
+        return "a tab stands there; YAML is indented with spaces"
     context = getattr(error, "context", None)
     return f"{problem} {context}" if context else str(problem)
 

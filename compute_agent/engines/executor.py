@@ -26,6 +26,7 @@ from parsl.providers.base import ExecutionProvider
 from parsl.providers.errors import SubmitException
 
 from .htex_options import ParslOptions
+from .parsl_interchange import GIVE_UP
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,8 @@ _ALIVE_LOOK_MS = 200
 #: While tasks wait and no node has come yet, how often a scheduler is asked about the blocks, and the own host.
 _IMPATIENT_S = 10.0
 _IMPATIENT_HERE_S = 0.5
+#: A node's connection is gone: how often a scheduler is asked whether its job is over, which takes a while to end.
+_PARTED_S = 3.0
 
 GONE = frozenset(
     {JobState.CANCELLED, JobState.COMPLETED, JobState.FAILED, JobState.TIMEOUT, JobState.MISSING, JobState.SCALED_IN}
@@ -70,6 +73,7 @@ class ExecutorLife(HighThroughputExecutor):
         self.blocks_seen: set[str] = set()
         self.block_of_manager: dict[str, str] = {}
         self.ended: dict[str, JobStatus] = {}
+        self._parted: set[str] = set()
         self.hold_scale_out_until = 0.0
         self.has_blocks = False
         self.began = time.monotonic()
@@ -96,15 +100,28 @@ class ExecutorLife(HighThroughputExecutor):
     def look(self, *, ask_scheduler: bool) -> None:
         """Ask after the nodes, and, when it is time, after the blocks."""
         with self._dead_if_silent():
-            self.managers = [one for one in self.connected_managers() if one["active"]]
-            for manager in self.managers:
+            known = self.connected_managers()
+            for manager in known:
                 self.blocks_seen.add(manager["block_id"])
                 self.block_of_manager[manager["manager"]] = manager["block_id"]
-            impatient = self.outstanding() and not self.managers and self.active_blocks
-            if ask_scheduler or (impatient and time.time() > self._last_poll_time + self._impatient_s):
+            self.managers = [one for one in known if one["active"] and one["connected"]]
+            parted = [one for one in known if not one["connected"]]
+            if ask_scheduler or self._is_time_to_ask({one["manager"] for one in parted}):
                 self._last_poll_time = 0.0
             self.poll_facade()
+            for manager in parted:
+                # While its job goes on it may come back, and heartbeats decide.
+                if manager["block_id"] in self.ended:
+                    self._ask([GIVE_UP, manager["manager"]])
         self.has_blocks = self.active_blocks > 0
+
+    def _is_time_to_ask(self, parted: set[str]) -> bool:
+        """Whether to ask a scheduler sooner than its provider would: a node has left, or is awaited."""
+        since = time.time() - self._last_poll_time
+        new, self._parted = parted - self._parted, parted
+        if new or (parted and since > min(_PARTED_S, self._impatient_s)):
+            return True
+        return bool(self.outstanding() and not self.managers and self.active_blocks) and since > self._impatient_s
 
     def scale(self) -> None:
         """Start blocks that are wanted, end those that are idle."""

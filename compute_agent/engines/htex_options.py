@@ -164,8 +164,8 @@ def _launch_command(reader: OptionReader, provider: ExecutionProvider, run_dir: 
             raise reader.wrong(
                 "container_type", None, f"given with container_uri: one of {', '.join(containers.TYPES)}"
             )
-        return own or f"{_worker_python(provider)} -P -m compute_agent.engines.parsl_pool {_POOL_OPTIONS}"
-    launch = own or f"python3 -P -m compute_agent.engines.parsl_pool {_POOL_OPTIONS}"
+        return own or f"{_worker_python(provider)} -P -m compute_agent.engines.parsl_node {_POOL_OPTIONS}"
+    launch = own or f"python3 -P -m compute_agent.engines.parsl_node {_POOL_OPTIONS}"
     command = containers.contained(launch, kind=kind, uri=uri, options=options, run_dir=str(run_dir))
     _check_container_command(kind, command, provider)
     return command

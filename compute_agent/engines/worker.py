@@ -91,6 +91,10 @@ def run_task(task: dict[str, Any]) -> Report:
         report = _failed(refused.code, str(refused))
     except BaseException as error:  # noqa: BLE001 - a worker that raises would lose the task
         report = _failed(ErrorCode.ENGINE_FAILED, f"the worker failed: {_traceback_text(error, '')}")
+    if os.getpid() != details["pid"]:
+        os._exit(
+            0
+        )  # a copy that the function forked and let return: the task, and its worker's socket, are not its own
     details["ended_at"] = time.time()
     report["details"] = details
     if task["marker"]:
@@ -188,11 +192,14 @@ def _succeeded(result: object, max_bytes: int) -> Report:
     except serialize.ValueTooLarge as error:
         return _failed(
             ErrorCode.MAX_RESULT_SIZE_EXCEEDED,
-            f"the result is too large: {error} (limit {max_bytes:,} bytes). Write it to a file and return its path",
+            f"the result is too large: {error}, and {max_bytes:,} are allowed; write it to a file and return its path",
         )
     except BaseException as error:  # noqa: BLE001 - pickling runs methods of the result
         words = str(error) if isinstance(error, serialize.SerializationError) else f"{type(error).__name__}: {error}"
-        return _failed(ErrorCode.RESULT_NOT_SERIALIZABLE, f"result could not be sent: {words}")
+        return _failed(
+            ErrorCode.RESULT_NOT_SERIALIZABLE,
+            f"result could not be sent: {words}; return plain data, or the path of a file",
+        )
 
 
 def _raised(error: BaseException, task: Mapping[str, Any], limit: _TimeLimit) -> Report:

@@ -262,7 +262,8 @@ def _only_endpoint(client: Client) -> str:
         return str(found[0]["uuid"])
     if not found:
         raise NoEndpointError(
-            f"no endpoint at {client.url} may be used; start one with 'compute-agent start', or name one: Executor(id)"
+            f"no endpoint at {client.url} may be used; start one with 'compute-agent start', or name one: Executor(id). "
+            "The one that 'flows serve' brings is there a few seconds after its first start"
         )
     lines = [f"  {one['uuid']}  {one.get('display_name') or one.get('name') or ''}" for one in found]
     raise NoEndpointError("\n".join([f"{len(found)} endpoints may be used; name one of them:", *lines]))

@@ -52,9 +52,11 @@ def pack(fn: Callable[..., Any]) -> Packed:
 def packed(name: str, code: str) -> Packed:
     raw = code.encode()
     if len(raw) > MAX_FUNCTION_BYTES:
+        is_source = framing.python_version_of(code) is None
+        advice = "data that it refers to is packed with it, so pass that as an argument or read it from a file"
         raise PayloadTooLargeError(
             f"the function {name} is {len(raw) / MIB:.1f} MiB when it is packed, and {MAX_FUNCTION_BYTES // MIB} MiB are "
-            "taken; data that it refers to is packed with it, so pass that as an argument or read it from a file"
+            f"taken; {'keep data out of its source, and read it from a file' if is_source else advice}"
         )
     digest = hashlib.sha256(f"{name}\n".encode() + raw).digest()
     return Packed(name, code, digest, framing.python_version_of(code) is not None)

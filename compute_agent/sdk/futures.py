@@ -37,6 +37,18 @@ class ComputeFuture(Future[T]):
         """Whether the service has the task and it has not ended; it may still wait there for its endpoint."""
         return self.task_id is not None and not self.done()
 
+    def result(self, timeout: float | None = None) -> T:
+        try:
+            return super().result(timeout)
+        except TimeoutError as error:
+            raise self._timed_out(error, timeout) from None
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        try:
+            return super().exception(timeout)
+        except TimeoutError as error:
+            raise self._timed_out(error, timeout) from None
+
     def cancel(self) -> bool:
         """Cancel the task wherever it is; False when it has ended, or the service cannot be asked (which is logged).
 
@@ -51,6 +63,16 @@ class ComputeFuture(Future[T]):
                 self._asked(self.task_id)
             return cancelled
         return self._asked(task_id) and self.end_cancelled()
+
+    def _timed_out(self, error: TimeoutError, timeout: float | None) -> TimeoutError:
+        """With words for a wait that was too short; a ``TimeoutError`` of the task itself stays as it is."""
+        if error.args or timeout is None:
+            return error
+        what = f"task {self.task_id} has not ended" if self.task_id else "the service has not taken the task"
+        return TimeoutError(
+            f"{what} within {timeout:g} s; its future stays open and may be asked again. Client.get_endpoint_status tells "
+            "whether its endpoint is online, cancel() ends the task"
+        )
 
     def _asked(self, task_id: str) -> bool:
         try:

@@ -46,6 +46,8 @@ def locate(
     if data_dir is None:
         url = url or environ.get("FLOWS_URL")
     is_local = False
+    if url and "://" not in url:
+        raise NoServerError(f"{url!r} is not the address of a server; it looks like http://127.0.0.1:8765")
     if not url:
         server = find_server(home)
         if server is None:

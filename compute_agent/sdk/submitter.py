@@ -72,6 +72,8 @@ class Submitter:
         self._waiting: dict[Terms, deque[Order]] = {}
         self._is_sending = False
         self._thread: threading.Thread | None = None
+        #: Endpoints that the user was told are offline.
+        self._offline: set[str] = set()
         _submitters.add(self)
 
     def put(self, terms: Terms, order: Order) -> None:
@@ -142,6 +144,7 @@ class Submitter:
             except ClientError as error:
                 self._refused(terms, orders, error)
                 return
+            self._note_status(terms.endpoint_id, answer)
             if not task_group_id:
                 task_group_id = str(answer["task_group_id"])
                 self._client.task_group_id = task_group_id
@@ -177,6 +180,18 @@ class Submitter:
                 self._send(terms, part)
         else:
             _fail(orders, error)
+
+    def _note_status(self, endpoint_id: str, answer: Mapping[str, Any]) -> None:
+        """Say once that tasks wait for an endpoint that is offline."""
+        if answer.get("endpoint_status") != "offline":
+            self._offline.discard(endpoint_id)
+        elif endpoint_id not in self._offline:
+            self._offline.add(endpoint_id)
+            log.warning(
+                "endpoint %s is offline: its tasks wait at the service until its owner starts it again "
+                "(compute-agent start NAME)",
+                endpoint_id,
+            )
 
     def _begun(self, task_group_id: str, task_ids: Sequence[str], orders: Sequence[Order]) -> None:
         cancelled = [

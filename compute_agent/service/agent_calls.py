@@ -44,12 +44,17 @@ class LeaseCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeartbeatCall:
-    """``held`` includes ``running``."""
-
     session: int
     held: frozenset[str]
-    running: frozenset[str]
     status: dict[str, Json]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaveCall:
+    """``received`` is None when the agent does not say which answers to ``lease`` it got."""
+
+    session: int
+    received: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,18 +81,19 @@ def read_lease(body: Json) -> LeaseCall:
 
 def read_heartbeat(body: Json) -> HeartbeatCall:
     members = Members(body, "the heartbeat")
-    running = frozenset(members.uuids("running", most=MAX_IDS))
     return HeartbeatCall(
         session=_session(members),
-        held=running | frozenset(members.uuids("held", most=MAX_IDS)),
-        running=running,
+        held=frozenset(members.uuids("held", most=MAX_IDS)),
         status=members.object("status", most_bytes=MIB),
     )
 
 
-def read_leave(body: Json) -> int:
-    """The number of the session."""
-    return _session(Members(body, "the call"))
+def read_leave(body: Json) -> LeaveCall:
+    members = Members(body, "the call")
+    return LeaveCall(
+        session=_session(members),
+        received=members.integer("received", least=0, most=_MAX_NUMBER) if members.has("received") else None,
+    )
 
 
 def read_report(body: Json) -> ReportCall:

@@ -76,7 +76,6 @@ class Agents:
             known = {task.task_id for task in held}
             others = tasks.by_ids(tx, call.held - known)
             cancelled = _cancelled(others, endpoint)
-            self._begin(tx, held, call.running, now)
             self._compare(tx, held, call.held, changes, now, identifier)
         self._desk.announce(changes)
         return {
@@ -104,13 +103,15 @@ class Agents:
         return {"accepted": verdict.accepted, "refused": verdict.refused}
 
     def leave(self, caller: Caller, endpoint_id: str, body: Json) -> dict[str, Json]:
-        identifier, session = checked_uuid(endpoint_id, "the endpoint's id"), read_leave(body)
+        identifier, call = checked_uuid(endpoint_id, "the endpoint's id"), read_leave(body)
         now = self._desk.now_us()
         with self._desk.db.begin() as tx:
             endpoint = _owned(endpoints.lock(tx, identifier), caller, identifier)
-            if endpoint.session != session:
+            if endpoint.session != call.session:
                 raise session_ended(identifier)
             endpoints.stop(tx, endpoint.endpoint_no, now=now)
+            if call.received is not None:
+                tasks.give_back_undelivered(tx, endpoint.endpoint_no, received=call.received)
             held = tasks.held(tx, endpoint.endpoint_no)
             groups, _ = settle_lost(tx, held, "the agent of the endpoint stopped while it held the task", now=now)
         self._desk.announce(Changes(endpoints={identifier}, groups=groups))

@@ -23,6 +23,7 @@ from schemas.ports import Authorizer
 from schemas.principals import Caller
 from schemas.request_headers import bearer_token, refuse_credentials_in_address
 
+from ..wire import MIB
 from . import answers, openapi, version_two
 from .bodies import MAX_CARGO_BYTES, read_object, seconds, whole_number
 from .compute import ComputeService
@@ -35,6 +36,8 @@ SCOPE = "https://auth.globus.org/scopes/facd7ccc-c5f4-42aa-916b-a0e270e2c2a9/all
 #: The hosted service's version whose routes these are.
 _API_VERSION = "1.23.0"
 _MAX_PAGE = 1_000
+#: About so many bytes of results come in one answer.
+_MOST_BATCH_BYTES = 16 * MIB
 _MAX_MARKER = 2**63 - 1
 
 
@@ -201,7 +204,7 @@ class _Views:
 
     def get_tasks(self) -> ResponseReturnValue:
         caller = self._caller()
-        documents = self._service.get_tasks(caller, read_object().get("task_ids"))
+        documents = self._service.get_tasks(caller, read_object().get("task_ids"), most_bytes=_MOST_BATCH_BYTES)
         return _answer({"response": "batch", "results": documents})
 
     def get_task_group(self, task_group_id: str) -> ResponseReturnValue:

@@ -121,9 +121,13 @@ class ComputeService:
         """The task document."""
         return self._tasks.get(caller, task_id)
 
-    def get_tasks(self, caller: Caller, task_ids: Json) -> dict[str, dict[str, Json]]:
-        """Task documents by id; ids the caller knows nothing of have one with ``status`` failed and a ``reason``."""
-        return self._tasks.get_many(caller, task_ids)
+    def get_tasks(self, caller: Caller, task_ids: Json, *, most_bytes: int | None = None) -> dict[str, dict[str, Json]]:
+        """Task documents by id; ids the caller knows nothing of have one with ``status`` failed and a ``reason``.
+
+        With ``most_bytes`` only as many, in the order of the ids, as have so many bytes of results together, and at
+        least one; whoever wants the others asks for them again.
+        """
+        return self._tasks.get_many(caller, task_ids, most_bytes=most_bytes)
 
     def get_task_group(self, caller: Caller, task_group_id: str) -> dict[str, Json]:
         """Returns ``{"taskgroup_id", "create_websockets_queue", "tasks": [{"id", "created_at"}]}``."""
@@ -170,7 +174,7 @@ class ComputeService:
         return self._agents.lease(caller, endpoint_id, body)
 
     def heartbeat(self, caller: Caller, endpoint_id: str, body: Json) -> dict[str, Json]:
-        """``body``: ``{"session", "held": [ids], "running": [ids], "status": {...}}``.
+        """``body``: ``{"session", "held": [ids], "status": {...}}``.
 
         Returns ``{"cancel": [ids], "unknown": [ids], "stop": bool}``.
         """
@@ -184,7 +188,10 @@ class ComputeService:
         return self._agents.report(caller, endpoint_id, body)
 
     def leave(self, caller: Caller, endpoint_id: str, body: Json) -> dict[str, Json]:
-        """The agent stops in order. What it still holds is lost or queued again. Returns ``{}``."""
+        """The agent stops in order. ``body``: ``{"session", "received"}``, the latter as in ``lease``.
+
+        What it never got is queued again; what it still holds is lost or queued again. Returns ``{}``.
+        """
         return self._agents.leave(caller, endpoint_id, body)
 
     # chores

@@ -62,10 +62,7 @@ class Endpoints:
 
     def status(self, caller: Caller, endpoint_id: str) -> dict[str, Json]:
         endpoint = self._visible(caller, endpoint_id)
-        silent_us = self._desk.now_us() - endpoint.heard_at
-        is_heard = endpoint.session > 0 and endpoint.stopped_at is None
-        is_online = is_heard and silent_us <= microseconds(self._desk.settings.offline_after_s)
-        return status_document(endpoint, is_online=is_online)
+        return status_document(endpoint, is_online=is_online(endpoint, self._desk))
 
     def allowed_functions(self, caller: Caller, endpoint_id: str) -> dict[str, Json]:
         endpoint = self._visible(caller, endpoint_id)
@@ -144,13 +141,13 @@ class Endpoints:
     ) -> set[str]:
         """Settle what earlier sessions had: the ids of groups in which tasks ended.
 
-        What the agent still has passes to this session. What its journal does not know was never started, if it is the
-        journal of the earlier session; otherwise nobody knows.
+        What the agent still has passes to this session. What its journal does not know, under this fence, was never
+        started, if it is the journal of the earlier session; otherwise nobody knows.
         """
         held = tasks.held(tx, endpoint.endpoint_no)
         is_same_journal = registration.journal_id != "" and registration.journal_id == endpoint.journal_id
-        kept = [task for task in held if task.task_id in registration.held]
-        gone = [task for task in held if task.task_id not in registration.held]
+        kept = [task for task in held if registration.held.get(task.task_id) == task.fence]
+        gone = [task for task in held if registration.held.get(task.task_id) != task.fence]
         tasks.pass_on(tx, [task.task_no for task in kept], session=session, now=now)
         tasks.forget_cancels(tx, endpoint.endpoint_no)
         if is_same_journal:
@@ -163,6 +160,13 @@ class Endpoints:
         identifier = checked_uuid(endpoint_id, "the endpoint's id")
         with self._desk.db.read() as tx:
             return visible(rows.load(tx, identifier), caller, identifier)
+
+
+def is_online(endpoint: Endpoint, desk: Desk) -> bool:
+    """Whether its agent was heard of lately."""
+    silent_us = desk.now_us() - endpoint.heard_at
+    is_heard = endpoint.session > 0 and endpoint.stopped_at is None
+    return is_heard and silent_us <= microseconds(desk.settings.offline_after_s)
 
 
 def visible(endpoint: Endpoint | None, caller: Caller, endpoint_id: str) -> Endpoint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from schemas.json_text import Json, dumps, dumps_sorted
@@ -45,11 +46,12 @@ class NewFunction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
-    """``journal_id`` is empty and ``held`` too when the document has no member ``agent``."""
+    """``held`` is the fence of each task that the agent's journal holds. It is empty and ``journal_id`` too when the
+    document has no member ``agent``."""
 
     description: Description
     journal_id: str
-    held: frozenset[str]
+    held: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +121,16 @@ def read_registration(body: Json) -> Registration:
             document={**document, "multi_user": members.flag("multi_user")},
         ),
         journal_id=agent.text("journal_id", default="", most_chars=_MAX_NAME_CHARS),
-        held=frozenset(agent.uuids("held", most=1_000_000)),
+        held=_held(agent),
     )
+
+
+def _held(agent: Members) -> dict[str, int]:
+    value = agent.document.get("held") or {}
+    if not isinstance(value, dict) or not all(type(fence) is int for fence in value.values()):
+        raise agent.wrong("held", "an object of task ids with the fence of each")
+    where = agent.where("held")
+    return {checked_uuid(task_id, where): fence for task_id, fence in value.items()}
 
 
 def read_submission(body: Json) -> Submission:

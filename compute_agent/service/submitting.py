@@ -13,7 +13,7 @@ from schemas.times import format_time, from_us
 
 from . import access
 from .desk import Changes, Desk
-from .endpoints import visible
+from .endpoints import is_online, visible
 from .members import checked_uuid
 from .refusals import forbidden, not_found, quota, refusal
 from .requests import Submission, read_submission
@@ -30,22 +30,30 @@ class Submitting:
     def submit(self, caller: Caller, endpoint_id: str, body: Json) -> dict[str, Json]:
         identifier = checked_uuid(endpoint_id, "the endpoint's id")
         submission = read_submission(body)
+        named, sha256 = submission.submission_id, submission.sha256_for(identifier)
+        if named is not None and (earlier := self._earlier(caller, named)) is not None:
+            return _repeated(earlier, sha256, named)
         user_no = self._user(caller, len(submission.calls))
         now = self._desk.now_us()
         with self._desk.db.begin() as tx:
-            endpoint = _open_endpoint(tx, caller, identifier)
-            named = submission.submission_id
+            # First of all: a repeated submission has its answer, whatever became of the endpoint since.
             if named is not None:
-                sha256 = submission.sha256_for(identifier)
                 earlier = submissions.begin(tx, user_no, named, sha256=sha256, now=now)
                 if earlier is not None:
                     return _repeated(earlier, sha256, named)
+            endpoint = _open_endpoint(tx, caller, identifier, now=now)
             answer = self._store(tx, submission, endpoint, _runnable(tx, caller, endpoint, submission), user_no, now)
             if named is not None:
                 submissions.answer(tx, user_no, named, answer)
             self._count(tx, user_no, len(submission.calls))
         self._desk.announce(Changes(endpoints={identifier}))
         return answer
+
+    def _earlier(self, caller: Caller, submission_id: str) -> submissions.Earlier | None:
+        """Asked before the quota, which the tasks of the first try count for already."""
+        with self._desk.db.read() as tx:
+            user_no = users.numbers(tx, [caller.urn]).get(caller.urn)
+            return None if user_no is None else submissions.find(tx, user_no, submission_id)
 
     def _user(self, caller: Caller, new: int) -> int:
         """The caller's number; refuses early what ``_count`` would refuse."""
@@ -100,6 +108,7 @@ class Submitting:
             "request_id": submission.submission_id or str(uuid.uuid4()),
             "task_group_id": group_id,
             "endpoint_id": endpoint.endpoint_id,
+            "endpoint_status": "online" if is_online(endpoint, self._desk) else "offline",
             "tasks": by_function,
         }
 
@@ -115,7 +124,7 @@ class Submitting:
             )
 
 
-def _open_endpoint(tx: Connection, caller: Caller, endpoint_id: str) -> Endpoint:
+def _open_endpoint(tx: Connection, caller: Caller, endpoint_id: str, *, now: int) -> Endpoint:
     """The endpoint, if this caller may submit to it and it takes tasks."""
     endpoint = visible(endpoints.share(tx, endpoint_id), caller, endpoint_id)
     if not access.may_submit(endpoint, caller):
@@ -125,9 +134,12 @@ def _open_endpoint(tx: Connection, caller: Caller, endpoint_id: str) -> Endpoint
         )
         raise forbidden("ENDPOINT", endpoint_id, f"{reason}you to its users")
     if endpoint.stopped_at is not None:
+        when = ""
+        if endpoint.locked_until is not None and endpoint.locked_until > now:
+            when = f" after {format_time(from_us(endpoint.locked_until))}"
         reason = (
             f"the endpoint {endpoint_id} was stopped at {format_time(from_us(endpoint.stopped_at))} and takes no tasks; "
-            "its owner can start it again with: compute-agent start"
+            f"its owner can start it again{when} with: compute-agent start NAME"
         )
         raise refusal(409, "ENDPOINT_STOPPED", reason, endpoint_id)
     return endpoint

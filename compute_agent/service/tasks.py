@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection
 
@@ -41,10 +41,13 @@ class Tasks:
             raise not_found("TASK", identifier)
         return task_document(view)
 
-    def get_many(self, caller: Caller, task_ids: Json) -> dict[str, dict[str, Json]]:
-        wanted = read_task_ids(task_ids)
+    def get_many(self, caller: Caller, task_ids: Json, *, most_bytes: int | None) -> dict[str, dict[str, Json]]:
+        wanted: Sequence[str] = read_task_ids(task_ids)
         with self._desk.db.read() as tx:
-            found = views.by_ids(tx, wanted, _numbers(tx, caller))
+            user_nos = _numbers(tx, caller)
+            if most_bytes is not None:
+                wanted = _that_fit(wanted, views.result_sizes(tx, wanted, user_nos), most_bytes)
+            found = views.by_ids(tx, wanted, user_nos)
         now = self._desk.now_us()
         return {
             task_id: task_document(found[task_id]) if task_id in found else unknown_task_document(task_id, now_us=now)
@@ -143,6 +146,15 @@ class Tasks:
         self._desk.announce(Changes(endpoints=_of_holders(open_tasks, endpoint_ids), groups=group_ids))
         cancelled = {task.task_id: TaskState.CANCELLED.value for task in open_tasks}
         return {task_id: task.state.value for task_id, task in current.items()} | cancelled
+
+
+def _that_fit(task_ids: Sequence[str], sizes: Mapping[str, int], most_bytes: int) -> Sequence[str]:
+    """The first of the tasks, at least one."""
+    for i, task_id in enumerate(task_ids):
+        most_bytes -= sizes.get(task_id, 0)
+        if most_bytes < 0 and i:
+            return task_ids[:i]
+    return task_ids
 
 
 def _state(name: str | None) -> TaskState | None:

@@ -26,10 +26,11 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from action_providers import registry
+from compute_agent.errors import ClientError
 from flows_engine.actions.aliases import load_aliases
 from flows_engine.asl.dialects import DIALECTS
 from flows_engine.engine.invariants import broken_invariants
-from flows_engine.local import NoCredentialsError, RunningServer, check_database, credentials, find_server
+from flows_engine.local import NoCredentialsError, RunningServer, check_database, credentials, endpoint, find_server
 from flows_engine.settings import Settings
 from flows_engine.store import address, migrate, tables, work_queue
 from flows_engine.store.db import SqlDatabase
@@ -94,6 +95,7 @@ def examine(settings: Settings) -> Findings:
     yield from _files(settings)
     yield from _disk(settings)
     yield from _engine(settings, server)
+    yield from _compute(settings, server)
     yield from _exposure(settings)
     yield from _providers(settings)
     yield from _database(settings, server)
@@ -197,6 +199,30 @@ def _answers(server: RunningServer) -> Finding:
     if answer.status_code != 200:
         return Finding("engine", Grade.BAD, f"{where} is not ready ({answer.status_code})", "look at its log")
     return Finding("engine", Grade.GOOD, f"{where} answers")
+
+
+def _compute(settings: Settings, server: RunningServer | None) -> Findings:
+    """The endpoint that the server brings. What it was told to bring it alone knows, so the service is asked."""
+    if server is None:
+        return
+    try:
+        document = endpoint.status(settings.data_dir, server)
+    except (ClientError, OSError, ValueError) as error:
+        yield Finding("compute", Grade.NOTE, f"the built-in endpoint cannot be asked for: {_first_line(error)}")
+        return
+    log_file = settings.data_dir / "compute" / endpoint.NAME / "endpoint.log"
+    if document is None or document.get("stopped_at"):
+        advice = "'flows serve' brings one unless --compute or FLOWS_COMPUTE_ENDPOINT says off"
+        yield Finding("compute", Grade.NOTE, "the server has no built-in endpoint: off, or still starting", advice)
+    elif document["status"] != "online":
+        heard = document["last_heard_at"]
+        yield Finding("compute", Grade.BAD, f"the built-in endpoint is offline since {heard}", f"look at {log_file}")
+    elif problem := document["details"].get("problem"):
+        yield Finding(
+            "compute", Grade.BAD, f"the built-in endpoint has a problem: {shown(problem)}", f"look at {log_file}"
+        )
+    else:
+        yield Finding("compute", Grade.GOOD, f"the built-in endpoint {document['endpoint_id']} is online")
 
 
 def _lock_holder(settings: Settings) -> str | None:

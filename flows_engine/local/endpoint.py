@@ -16,8 +16,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
+from compute_agent.agent.directory import EndpointDirectory
+from compute_agent.connection import Http
+from compute_agent.local_server import RunningServer, credentials
 from compute_agent.private_files import private_directory
+from compute_agent.service.api import SCOPE
 from flows_engine.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -28,6 +33,9 @@ ENGINES = {"parsl": "GlobusComputeEngine", "process": "ProcessPoolEngine", "thre
 
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
+_LOOK_S = 0.1
+#: What functions print may come along, and need not have lines.
+_LONGEST_LINE_BYTES = 64 * 1024
 #: An agent that lived so long did not fail at its start.
 _LIVED_S = 60.0
 
@@ -70,6 +78,7 @@ class BuiltInEndpoint:
     def _supervise(self) -> None:
         pause_s = _FIRST_PAUSE_S
         while not self._stopping.is_set():
+            self._wait_for_predecessor()
             ended = threading.Event()
             lived = threading.Timer(_LIVED_S, ended.set)
             lived.daemon = True
@@ -82,19 +91,39 @@ class BuiltInEndpoint:
             log.warning("the compute endpoint ended; it is started anew", extra={"exit_code": code, "pause_s": pause_s})
             self._stopping.wait(pause_s)
 
+    def _wait_for_predecessor(self) -> None:
+        """The agent of the last server may still finish the functions that it ran when that server ended."""
+        directory = EndpointDirectory(self._folder / NAME)
+        if directory.agent_pid() is None:
+            return
+        log.info("functions of the last start still run; the compute endpoint starts when they have ended")
+        while directory.agent_pid() is not None:
+            if self._stopping.wait(_LOOK_S):
+                return
+
     def _run(self) -> int:
         """One life of the agent; its exit code."""
         with self._lock:
             if self._stopping.is_set():
                 return 0
             self._process = process = subprocess.Popen(  # noqa: S603 - our own program with fixed arguments
-                self._command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=self._environment()
+                self._command(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=self._environment(),
+                start_new_session=True,  # a Ctrl-C is for the server, which then stops the agent in order
             )
-        assert process.stdout is not None
-        with process.stdout:
-            for line in process.stdout:
+        # In a thread: what the agent has started may hold its output open when it is dead.
+        threading.Thread(target=self._listen, args=(process.stdout,), name="compute-output", daemon=True).start()
+        code = process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
+        return code
+
+    def _listen(self, output: IO[bytes]) -> None:
+        with output:
+            while line := output.readline(_LONGEST_LINE_BYTES):
                 self._heard(line)
-        return process.wait()
 
     def _heard(self, line: bytes) -> None:
         try:
@@ -125,6 +154,27 @@ class BuiltInEndpoint:
 
     def _environment(self) -> dict[str, str]:
         return {**os.environ, "FLOWS_DATA_DIR": str(self._settings.data_dir)}
+
+
+def status(data_dir: Path, server: RunningServer) -> dict[str, Any] | None:
+    """What the service says of the built-in endpoint, with its ``endpoint_id``; None when there never was one.
+
+    Raises:
+        ClientError: the server cannot be asked.
+        OSError, ValueError: files of the installation cannot be read.
+    """
+    try:
+        registration = json.loads((data_dir / "compute" / NAME / "endpoint.json").read_bytes())
+    except FileNotFoundError:
+        return None
+    client_id, secret = credentials(data_dir)
+    http = Http(server.url, client_id=client_id, client_secret=secret)
+    try:
+        said = http.call("GET", f"/compute/v2/endpoints/{registration['endpoint_id']}/status", scope=SCOPE)
+    finally:
+        http.close()
+    assert isinstance(said, dict), "the published answer is a document"
+    return {**said, "endpoint_id": registration["endpoint_id"]}
 
 
 def write_configuration(folder: Path, engine: str, workers: int) -> None:

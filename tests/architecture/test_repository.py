@@ -29,11 +29,13 @@ FORBIDDEN = {
 
 _PICKLES = r"\b(?:pickle|cloudpickle|dill)\."
 #: Where functions of users are packed and decoded, on the machines of those who wrote and who run them: that is the
-#: purpose of these modules. Parsl's node manager packs what its interchange expects.
+#: purpose of these modules. Parsl's node manager packs what its interchange expects, and
+#: the interchange gets its options so.
 ALLOWED = {
     "compute_agent/serialize.py": (r"\bexec\(", _PICKLES),
     "compute_agent/by_value.py": (_PICKLES,),
     "compute_agent/engines/parsl_pool.py": (_PICKLES,),
+    "compute_agent/engines/parsl_interchange.py": (_PICKLES,),
 }
 
 

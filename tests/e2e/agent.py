@@ -22,14 +22,26 @@ PATIENCE_S = 60.0
 
 
 class AgentProcess:
-    """An endpoint of the server's installation. ``start`` returns when it takes tasks; ``log`` holds all its lives."""
+    """An endpoint of the server's installation. ``start`` returns when it takes tasks; ``log`` holds all its lives.
 
-    def __init__(self, folder: Path, server: ServerProcess, config: Mapping[str, Any], name: str = "test") -> None:
+    ``environ`` are further variables of every start.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        server: ServerProcess,
+        config: Mapping[str, Any],
+        name: str = "test",
+        *,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
         self.folder = folder / name
         self.log = folder / f"{name}.log"
         self.endpoint_id = ""
         self._server = server
+        self._environ = dict(environ or {})
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         self.command("configure", name)
@@ -56,6 +68,10 @@ class AgentProcess:
     def stop(self) -> int:
         """Ask it to stop; its exit code."""
         self._send(signal.SIGTERM)
+        return self._ended()
+
+    def ended(self) -> int:
+        """Wait for its end, whoever brings it about; its exit code."""
         return self._ended()
 
     def close(self) -> None:
@@ -91,7 +107,7 @@ class AgentProcess:
 
     def _environment(self) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("FLOWS_")}
-        return {**inherited, "FLOWS_DATA_DIR": str(self._server.data_dir)}
+        return {**inherited, "FLOWS_DATA_DIR": str(self._server.data_dir), **self._environ}
 
     def _send(self, number: signal.Signals) -> None:
         assert self._process is not None, "the agent was never started"

@@ -38,6 +38,7 @@ class ScriptedService:
         self.cancel: list[str] = []
         self.has_left = False
         self.heartbeat_s = 30.0
+        self.left_after = 0
         self._batch = 0
         self._session = 0
         self._queue: deque[dict[str, Any]] = deque()
@@ -199,6 +200,7 @@ class ScriptedService:
 
     def _leave(self, path: str, body: Any) -> tuple[int, Any]:
         self.has_left = True
+        self.left_after = body["received"]
         return 200, {}
 
 

@@ -29,9 +29,14 @@ def begin(tx: Connection, user_no: int, submission_id: str, *, sha256: str, now:
     values = {"user_no": user_no, "submission_id": submission_id, "sha256": sha256, "submitted_at": now, "answer": "{}"}
     if tx.execute(statement.values(values).returning(submissions.c.submission_id)).first() is not None:
         return None
+    return find(tx, user_no, submission_id)
+
+
+def find(tx: Connection, user_no: int, submission_id: str) -> Earlier | None:
+    """What the id was taken for, if it was."""
     taken = (submissions.c.user_no == user_no, submissions.c.submission_id == submission_id)
-    row = tx.execute(select(submissions.c.sha256, submissions.c.answer).where(*taken)).one()
-    return Earlier(sha256=row.sha256, answer=loads_trusted(row.answer))
+    row = tx.execute(select(submissions.c.sha256, submissions.c.answer).where(*taken)).one_or_none()
+    return None if row is None else Earlier(sha256=row.sha256, answer=loads_trusted(row.answer))
 
 
 def answer(tx: Connection, user_no: int, submission_id: str, given: dict[str, Json]) -> None:

@@ -186,9 +186,9 @@ def lease(
 
 
 def give_back_undelivered(tx: Connection, endpoint_no: int, *, received: int) -> None:
-    """Queue again what left in answers after the last one that the agent got: it cannot have been started."""
-    lost_on_the_way = (tasks.c.batch > received) & (tasks.c.state == TaskState.LEASED.value)
-    statement = update(tasks).where(tasks.c.endpoint_no == endpoint_no, _IS_HELD, lost_on_the_way)
+    """Queue again what left in answers after the last one that the agent got: it cannot have been started, even if a
+    report about an earlier leasing, held up on the way, says that it runs."""
+    statement = update(tasks).where(tasks.c.endpoint_no == endpoint_no, _IS_HELD, tasks.c.batch > received)
     tx.execute(statement.values(**_BACK_IN_QUEUE, fence=tasks.c.fence + 1))
 
 

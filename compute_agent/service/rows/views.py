@@ -66,6 +66,17 @@ def by_ids(tx: Connection, task_ids: Collection[str], user_nos: Collection[int])
     return views
 
 
+def result_sizes(tx: Connection, task_ids: Collection[str], user_nos: Collection[int]) -> dict[str, int]:
+    """Bytes of the results of those of these users that have ended, by id."""
+    joined = tasks.join(results, results.c.task_no == tasks.c.task_no)
+    sizes: dict[str, int] = {}
+    for some in chunks(task_ids):
+        query = select(tasks.c.task_id, results.c.result_bytes).select_from(joined)
+        rows = tx.execute(query.where(tasks.c.task_id.in_(some), tasks.c.user_no.in_(user_nos)))
+        sizes |= {row.task_id: row.result_bytes for row in rows}
+    return sizes
+
+
 def finished(tx: Connection, group_no: int, *, after: int, limit: int, most_bytes: int) -> list[TaskView]:
     """Those of a group that ended after number ``after``, in that order, with results: as many as fit, at least one."""
     sizes = (

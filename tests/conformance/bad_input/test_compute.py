@@ -1,4 +1,4 @@
-"""B83 as far as it concerns the service, B85, and bodies and arguments that the Compute API cannot read."""
+"""B85, and bodies and arguments that the Compute API cannot read."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_task_for_an_endpoint_that_takes_none_is_refused_at_once(service: Serv
 
 
 def test_code_and_arguments_over_the_limit_are_refused_with_it(service: Service) -> None:
-    """B83: 20 MB of source, and as much in arguments."""
+    """20 MB of source, and as much in arguments."""
     large = "#" * 20_000_000
     body = {"function_name": "large", "function_code": large, "serialized": False}
     answer = service.send("POST", "/compute/v3/functions", body=body, scope=COMPUTE)

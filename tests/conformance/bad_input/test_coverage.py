@@ -5,19 +5,26 @@ from __future__ import annotations
 import importlib
 from collections import Counter
 
-MODULES = ("bodies", "compute", "definitions", "files", "providers", "requests", "runs", "transfer", "transport")
+MODULES = (
+    "bodies",
+    "compute",
+    "definitions",
+    "files",
+    "functions",
+    "providers",
+    "requests",
+    "runs",
+    "transfer",
+    "transport",
+)
 NUMBERS = {f"B{number:02}" for number in range(1, 91)}
 
 _TIMERS = "comes with a later part: timers"
-_COMPUTE = "comes with a later part: compute"
 #: Number -> why it has no row.
 REASONS = {
     "B76": _TIMERS,
     "B77": _TIMERS,
     "B78": _TIMERS,
-    "B83": _COMPUTE,
-    "B84": _COMPUTE,
-    "B86": _COMPUTE,
     "B88": "comes with a later part: notifications by e-mail",
 }
 

@@ -67,12 +67,12 @@ class Agent:
         }
         return _over_the_wire(self.service.report(self.caller, self.endpoint_id, _over_the_wire(body)))
 
-    def heartbeat(self, held: Sequence[str] = (), *, running: Sequence[str] = (), **status: Any) -> dict[str, Any]:
-        body = {"session": self.session, "held": list(held), "running": list(running), "status": status}
+    def heartbeat(self, held: Sequence[str] = (), **status: Any) -> dict[str, Any]:
+        body = {"session": self.session, "held": list(held), "status": status}
         return _over_the_wire(self.service.heartbeat(self.caller, self.endpoint_id, body))
 
     def leave(self) -> None:
-        self.service.leave(self.caller, self.endpoint_id, {"session": self.session})
+        self.service.leave(self.caller, self.endpoint_id, {"session": self.session, "received": self.received})
 
 
 class World:

@@ -71,7 +71,7 @@ def test_a_function_that_cannot_be_used_is_refused(world: World, body: Any, stat
         ({"users": 7}, 400, "REQUEST_MALFORMED", "'users'"),
         ({"allowed_functions": ["add"]}, 400, "INVALID_UUID", "'allowed_functions'"),
         ({"metadata": []}, 400, "REQUEST_MALFORMED", "'metadata'"),
-        ({"agent": {"held": ["1"]}}, 400, "INVALID_UUID", "'held'"),
+        ({"agent": {"held": {"1": 1}}}, 400, "INVALID_UUID", "'held'"),
         ({"authentication_policy": NOBODY}, 422, "SEMANTICALLY_INVALID", "cannot enforce"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 from compute_agent.wire import TaskState
 from flows_engine.store.db import SqlDatabase
 from schemas.errors import ServiceError
-from tests.conformance.compute.service_world import ALICE, Agent, World, succeeded
+from tests.conformance.compute.service_world import ALICE, Agent, World, given_back, succeeded
 
 LEASE_S = 75
 
@@ -35,6 +35,39 @@ def test_tasks_whose_answer_was_lost_on_the_way_are_given_again(world: World) ->
     assert world.state(task_id) == "LEASED"
 
 
+def test_a_task_whose_answer_was_lost_is_given_again_although_a_late_report_says_that_it_runs(world: World) -> None:
+    """It means the leasing before, which was given back."""
+    agent = Agent(world)
+    _, (task_id,) = world.submit(agent.endpoint_id, world.function())
+    (task,) = agent.lease()
+    agent.report(given_back(task))
+    agent.lease(hears=False)
+    agent.report(running=[task_id])
+    assert [one.task_id for one in agent.lease()] == [task_id]
+
+
+def test_what_an_agent_never_got_is_not_lost_when_it_leaves(world: World) -> None:
+    agent = Agent(world)
+    _, (had,) = world.submit(agent.endpoint_id, world.function())
+    agent.lease()
+    _, (never_got,) = world.submit(agent.endpoint_id, world.function())
+    agent.lease(hears=False)
+    agent.leave()
+    assert (world.state(had), world.state(never_got)) == ("LOST", "QUEUED")
+
+
+def test_a_restarted_agent_has_not_what_its_journal_holds_of_an_earlier_leasing_alone(world: World) -> None:
+    """It was killed after giving the task back, and was to get it again."""
+    first = Agent(world, agent={"journal_id": "j", "held": {}})
+    _, (task_id,) = world.submit(first.endpoint_id, world.function())
+    (task,) = first.lease()
+    first.report(given_back(task))
+    first.lease(hears=False)
+    second = Agent(world, first.endpoint_id, agent={"journal_id": "j", "held": {task_id: task.fence}})
+    assert second.report(given_back(task))["accepted"] == [task_id]
+    assert [one.task_id for one in second.lease()] == [task_id]
+
+
 def test_answers_to_lease_carry_rising_numbers_within_a_session(world: World) -> None:
     agent = Agent(world)
     numbers = []
@@ -54,19 +87,19 @@ def test_a_newer_registration_ends_the_session_before(world: World) -> None:
 
 
 def test_what_the_restarted_agent_still_has_stays_with_it(world: World) -> None:
-    first, function_id = Agent(world, agent={"journal_id": "j", "held": []}), world.function()
+    first, function_id = Agent(world, agent={"journal_id": "j", "held": {}}), world.function()
     _, task_ids = world.submit(first.endpoint_id, function_id, 2)
     kept, never_arrived = first.lease()
-    second = Agent(world, first.endpoint_id, agent={"journal_id": "j", "held": [kept.task_id]})
+    second = Agent(world, first.endpoint_id, agent={"journal_id": "j", "held": {kept.task_id: kept.fence}})
     assert (world.state(kept.task_id), world.state(never_arrived.task_id)) == ("LEASED", "QUEUED")
     assert second.report(succeeded(kept))["accepted"] == [kept.task_id]
     assert [task.task_id for task in second.lease()] == [never_arrived.task_id]
     assert set(task_ids) == {kept.task_id, never_arrived.task_id}
 
 
-@pytest.mark.parametrize("said", [{}, {"agent": {"journal_id": "other", "held": []}}], ids=["no journal", "another"])
+@pytest.mark.parametrize("said", [{}, {"agent": {"journal_id": "other", "held": {}}}], ids=["no journal", "another"])
 def test_without_its_journal_a_restarted_agent_has_lost_its_tasks(world: World, said: dict) -> None:
-    first = Agent(world, agent={"journal_id": "j", "held": []})
+    first = Agent(world, agent={"journal_id": "j", "held": {}})
     _, (reported,) = world.submit(first.endpoint_id, world.function())
     _, (queued_again,) = world.submit(first.endpoint_id, world.function(on_loss="requeue"))
     first.lease()
@@ -164,7 +197,7 @@ def test_a_session_knows_no_tasks_of_other_endpoints(world: World) -> None:
     _, (task_id,) = world.submit(other.endpoint_id, world.function())
     (task,) = other.lease()
     assert list(mine.report(succeeded(task), running=[task_id])["refused"]) == [task_id]
-    assert mine.heartbeat([task_id], running=[task_id])["unknown"] == [task_id]
+    assert mine.heartbeat([task_id])["unknown"] == [task_id]
     assert world.state(task_id) == TaskState.LEASED
 
 

@@ -42,7 +42,7 @@ def test_a_task_goes_to_the_agent_and_its_result_comes_back(world: World) -> Non
     (code,) = agent.last["functions"]
     assert unpack_code(code["code"]) == f"st\nadd:{SOURCE}"
     assert world.service.get_task(ALICE, task_id)["status"] == "waiting-for-nodes"
-    agent.heartbeat([task_id], running=[task_id])
+    agent.report(running=[task_id])
     assert world.service.get_task(ALICE, task_id)["status"] == "running"
     world.clock.advance(2)
     outcome = Outcome(
@@ -105,6 +105,31 @@ def test_a_repeated_submission_makes_no_second_task(world: World) -> None:
     with pytest.raises(ServiceError) as caught:
         world.service.submit(ALICE, agent.endpoint_id, {**body, "tasks": {function_id: ["11\n[2]"]}})
     assert (caught.value.status, caught.value.code) == (409, "SUBMISSION_ID_REUSED")
+
+
+def test_a_repeated_submission_is_answered_whatever_has_happened_since(database: SqlDatabase) -> None:
+    """Its tasks count against the quota already, and the endpoint may have been stopped or deleted."""
+    world = World(database, max_unfinished_tasks=1)
+    agent, function_id = Agent(world), world.function()
+    body = {"tasks": {function_id: ["11\n[1]"]}, "submission_id": str(uuid.uuid4())}
+    first = world.service.submit(ALICE, agent.endpoint_id, body)
+    assert world.service.submit(ALICE, agent.endpoint_id, body) == first
+    agent.leave()
+    assert world.service.submit(ALICE, agent.endpoint_id, body) == first
+    world.service.delete_endpoint(ALICE, agent.endpoint_id)
+    assert world.service.submit(ALICE, agent.endpoint_id, body) == first
+
+
+def test_a_batch_of_ids_brings_no_more_bytes_of_results_than_asked_for_but_one_result(world: World) -> None:
+    agent, function_id = Agent(world), world.function()
+    _, task_ids = world.submit(agent.endpoint_id, function_id, 4)
+    small, large, other, last = agent.lease()
+    agent.report(succeeded(small), succeeded(large, f'11\n"{"x" * 500}"'), succeeded(other), succeeded(last))
+    asked, answers = list(task_ids), []
+    while asked:
+        answers.append(list(world.service.get_tasks(ALICE, asked, most_bytes=100)))
+        asked = [one for one in asked if one not in answers[-1]]
+    assert answers == [[small.task_id], [large.task_id], [other.task_id, last.task_id]]
 
 
 def test_results_come_in_the_order_of_finishing_and_none_twice(world: World) -> None:

@@ -128,6 +128,7 @@ def test_tasks_run_on_real_threads_and_their_results_arrive(service: ScriptedSer
         service.until(lambda: not running.held(), "an empty journal")
     assert list((tmp_path / "starts").iterdir()) == []
     assert service.has_left
+    assert service.left_after > 0, "what is leased to it after that was never taken"
 
 
 def test_an_exception_comes_back_as_its_traceback(service: ScriptedService, tmp_path: Path) -> None:

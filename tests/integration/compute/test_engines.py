@@ -320,8 +320,9 @@ def test_a_dead_interchange_fails_its_tasks_and_is_replaced(started: Callable[..
     assert run(engine, double, 5) == 10
 
 
-def test_a_lost_node_is_told_with_what_became_of_its_block(started: Callable[..., Engine], gate: Gate) -> None:
-    engine = started("parsl", **QUICK)
+def test_a_lost_node_is_told_at_once_with_what_became_of_its_block(started: Callable[..., Engine], gate: Gate) -> None:
+    # Its connection tells before its heartbeats are missed.
+    engine = started("parsl", strategy_period=0.5, heartbeat_threshold=int(10 * WAIT_S))
     worker = psutil.Process(run(engine, own_pid))
     busy = gate()
     running = engine.submit(task(wait_on, str(busy)))
@@ -370,35 +371,69 @@ def test_idle_blocks_end_and_new_tasks_get_new_ones(started: Callable[..., Engin
     assert run(engine, own_pid) != worker.pid
 
 
+#: A launcher that goes on when the pool has ended, as a job does whose other nodes live.
+LASTING = {"type": "WrappedLauncher", "prepend": "sh -c '\"$@\"; sleep 60' sh"}
+
+
+def test_a_node_without_a_connection_is_waited_for_while_its_block_lives(
+    started: Callable[..., Engine], gate: Gate
+) -> None:
+    engine = started("parsl", **QUICK, provider={"type": "LocalProvider", "launcher": LASTING})
+    worker = psutil.Process(run(engine, own_pid))
+    busy = gate()
+    running = engine.submit(task(wait_on, str(busy)))
+    descriptor = os.open(busy, os.O_WRONLY)
+    pool = worker.parent()
+    assert pool is not None
+
+    pool.kill()
+
+    error = fault(running)
+    os.close(descriptor)
+    assert error.code == ErrorCode.NODE_LOST
+    assert "silent for 6 s while its batch job still runs" in str(error)
+
+
 AGENT = """
 import sys
 from pathlib import Path
 from compute_agent.engines.catalog import make_engine
 
+from tests.integration.compute.test_engines import start_children, task
+
 engine = make_engine({options!r}, run_dir=Path({run_dir!r}))
 engine.start()
-while not engine.info().total_workers:
-    engine._wake.wait(0.1)
-print("ready", flush=True)
-sys.stdin.read()
+engine.submit(task(start_children, {pids!r}, {fifo!r}))
+with open({fifo!r}, "w"):  # waits for the function to read, which it does once it has written the file
+    print("runs", flush=True)
+    sys.stdin.read()
 """
 
 
-def test_a_killed_agent_takes_interchange_and_workers_along(tmp_path: Path) -> None:
-    script = AGENT.format(options={**ENGINES["parsl"], **QUICK}, run_dir=str(tmp_path / "run"))
-    agent = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def test_everything_that_a_killed_agent_has_started_ends_by_itself(tmp_path: Path, gate: Gate) -> None:
+    """Interchange, pool, workers, a function that never ends, and what it has started."""
+    names = {"run_dir": str(tmp_path / "run"), "pids": str(tmp_path / "pids"), "fifo": str(gate())}
+    script = AGENT.format(options={**ENGINES["parsl"], **QUICK}, **names)
+    agent = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
+    )
     assert agent.stdout is not None
-    assert agent.stdout.readline() == "ready\n"
+    assert agent.stdout.readline() == "runs\n"
     everything = psutil.Process(agent.pid).children(recursive=True)
     everything += [
         one for one in psutil.process_iter() if str(tmp_path) in " ".join(_command(one)) and one not in everything
     ]
+    grandchildren = [psutil.Process(int(pid)) for pid in (tmp_path / "pids").read_text().split()]
     assert len(everything) > 3
 
     agent.kill()
     agent.communicate()
 
-    _, left = psutil.wait_procs(everything, timeout=40)
+    _, left = psutil.wait_procs([*everything, *grandchildren], timeout=40)
     assert left == []
 
 

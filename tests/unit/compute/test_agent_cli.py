@@ -161,7 +161,16 @@ def test_it_starts_runs_a_task_and_stops_when_its_input_closes(lab: Command, ser
     assert second.returncode == 73
     assert f"by process {process.pid}" in json.loads(second.stderr)["error"]
     listed = json.loads(lab.run("list", "--json").stdout)
-    assert listed == [{"name": "lab", "status": "Running", "endpoint_id": ready["endpoint_id"], "pid": process.pid}]
+    assert listed == [
+        {
+            "name": "lab",
+            "status": "Running",
+            "engine": "thread",
+            "endpoint_id": ready["endpoint_id"],
+            "pid": process.pid,
+            "directory": str(lab.directory / "lab"),
+        }
+    ]
     process.communicate(timeout=LIMIT_S)
     assert process.returncode == 0
     assert service.has_left
@@ -212,7 +221,7 @@ def test_a_registration_that_fails_is_told_by_the_detached_start(
         ("user_config_schema.json", "{", "user_config_schema.json is not JSON"),
         ("user_environment.yaml", "A: [1]\n", "user_environment.yaml, line 1: A is [1]"),
         ("credentials.json", "{}", "credentials.json must hold"),
-        ("config.yaml", "engine: {type: thread}\n", "one of the two says how tasks run"),
+        ("config.yaml", "engine: {type: thread}\n", "if the engine is to be the same for everybody"),
     ],
 )
 def test_a_wrong_file_is_found_before_anything_is_registered(
@@ -287,3 +296,40 @@ def test_looking_at_endpoints_loads_no_engine() -> None:
     script = "import sys, compute_agent.agent.cli; print('parsl' in sys.modules, 'jinja2' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=LIMIT_S, check=True)
     assert found.stdout.strip() == "False False"
+
+
+def test_list_names_the_engine_of_the_template_or_of_the_configuration(tmp_path: Path) -> None:
+    run(tmp_path, "configure", "a", "--engine", "process")
+    run(tmp_path, "configure", "b")
+    (tmp_path / "b" / "config.yaml").write_text("engine:\n  type: ThreadPoolEngine\n")
+    lines = [line.split() for line in run(tmp_path, "list").output.splitlines()]
+    assert lines[1:] == [["a", "Initialized", "process", "-", "-"], ["b", "Initialized", "ThreadPoolEngine", "-", "-"]]
+
+
+def test_an_empty_list_says_how_to_begin(tmp_path: Path) -> None:
+    assert "'compute-agent configure NAME' makes one" in run(tmp_path, "list").stderr
+
+
+def test_status_says_how_the_endpoint_is_here_and_at_the_service(lab: Command) -> None:
+    assert "none before the first start" in lab.run("status", "lab").stdout
+    lab.run("start", "lab", "--detach")
+    said = lab.run("status", "lab").stdout
+    assert "here      lab: Running, process " in said
+    assert "engine    thread" in said
+    assert "service   online" in said
+    assert "workers   2" in said
+    lab.run("stop", "lab")
+
+
+def test_an_agent_without_its_extra_says_what_to_install(tmp_path: Path) -> None:
+    run(tmp_path, "configure", "lab")
+    program = (
+        "import sys; sys.modules['jinja2'] = None; "
+        f"sys.argv[1:] = ['-c', {str(tmp_path)!r}, 'start', 'lab']; "
+        "from compute_agent.agent.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=LIMIT_S)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Error: this needs the module 'jinja2', which is not installed: pip install 'flows-engine[agent]'\n"
+    )

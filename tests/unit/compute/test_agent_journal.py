@@ -41,6 +41,25 @@ def test_what_is_added_and_recorded_is_there_after_a_reopening(journal: Journal,
     again.close()
 
 
+def test_a_journal_that_was_restored_is_another_journal(tmp_path: Path) -> None:
+    """It would not know of tasks that began after it was copied, and they would be begun again."""
+    path = tmp_path / "journal.db"
+    first = Journal(path, circumstances="one")
+    first.add([leased("a")])
+    first.close()
+    copy = tmp_path / "copy"
+    copy.write_bytes(path.read_bytes())
+    copy.replace(path)
+    restored = Journal(path, circumstances="one")
+    assert restored.journal_id != first.journal_id
+    assert not restored.same_circumstances
+    assert [entry.held for entry in restored.entries()] == [Held("a", 1)]
+    restored.close()
+    again = Journal(path, circumstances="one")
+    assert (again.journal_id, again.same_circumstances) == (restored.journal_id, True)
+    again.close()
+
+
 def test_arguments_are_not_written(journal: Journal, tmp_path: Path) -> None:
     journal.add([leased("a")])
     assert b"xxxx" not in (tmp_path / "journal.db-wal").read_bytes()

@@ -89,6 +89,7 @@ def test_an_engine_that_breaks_its_contract_counts_as_lost() -> None:
         (ApiError(404, "ENDPOINT_NOT_FOUND", "x"), False, 69),
         (ApiError(423, "ENDPOINT_LOCKED", "x"), True, 69),
         (ApiError(409, "ENDPOINT_STOPPED", "x"), True, 69),
+        (ApiError(409, "STALE_CALL", "x"), None, 69),
         (ApiError(503, "AWAY", "x"), None, 75),
         (ApiError(401, "UNAUTHORIZED", "x"), None, 77),
         (ApiError(400, "REQUEST_MALFORMED", "x"), None, 65),

@@ -61,6 +61,7 @@ def test_an_engine_is_found_by_our_name_and_by_the_published_one(name: str, engi
     [
         ({"type": "ThreadPolEngine"}, ['"ThreadPolEngine"', 'did you mean "ThreadPoolEngine"?', *engine_types()]),
         ({"type": "slurm"}, ['"slurm"', *engine_types()]),
+        ({"type": "GlobusMPIEngine"}, ['no engine "GlobusMPIEngine"', 'use "GlobusComputeEngine"', "SimpleLauncher"]),
         ({}, ["engine.type", "missing", "GlobusComputeEngine"]),
         ({"type": 3}, ["engine.type", "3"]),
         (["thread"], ["engine", "block"]),
@@ -107,7 +108,7 @@ def test_defaults_of_the_parsl_engine_suit_one_machine() -> None:
     assert read.workers_per_node == os.cpu_count()
     assert read.executor["address"] == "127.0.0.1"
     assert read.executor["encrypted"] is True
-    assert read.executor["launch_cmd"].startswith(f"{sys.executable} -P -m compute_agent.engines.parsl_pool ")
+    assert read.executor["launch_cmd"].startswith(f"{sys.executable} -P -m compute_agent.engines.parsl_node ")
     assert read.executor["interchange_launch_cmd"][0] == sys.executable
 
 
@@ -201,6 +202,9 @@ def test_every_launcher_can_be_made(name: str) -> None:
         ({"type": "SlurmProvider", "partition": 3}, ["engine.provider.partition", "3", "str"]),
         ({"type": "SlurmProvider", "walltime": 600}, ["engine.provider.walltime", "600", "quotes"]),
         ({"type": "SlurmProvider", "walltime": "10 minutes"}, ["walltime", "'10 minutes'", "HH:MM:SS"]),
+        ({"type": "SlurmProvider", "walltime": "00:00:30"}, ["walltime", "'00:00:30'", "SlurmProvider", '"00:01:00"']),
+        ({"type": "LSFProvider", "walltime": "0:00:59"}, ["walltime", "'0:00:59'", "LSFProvider", '"00:01:00"']),
+        ({"type": "PBSProProvider", "walltime": "00:00:00"}, ["walltime", "'00:00:00'", '"00:00:01"']),
         ({"type": "SlurmProvider", "max_blocks": 0}, ["max_blocks", "0", "1 or more"]),
         ({"type": "LocalProvider", "max_blocks": "3"}, ["max_blocks", "'3'"]),
         ({"type": "LocalProvider", "parallelism": "all"}, ["parallelism", "'all'"]),
@@ -221,6 +225,11 @@ def test_a_provider_that_cannot_be_made_says_which_option_and_what_is_right(bloc
         make_provider(block)
 
     assert [word for word in words if word not in str(raised.value)] == []
+
+
+@pytest.mark.parametrize(("name", "walltime"), [("SlurmProvider", "00:01:00"), ("PBSProProvider", "00:00:30")])
+def test_the_least_walltime_is_what_the_scheduler_can_count(name: str, walltime: str) -> None:
+    assert make_provider({"type": name, "walltime": walltime}).walltime == walltime
 
 
 def test_every_option_of_the_slurm_provider_can_be_given() -> None:
@@ -291,6 +300,9 @@ def test_a_container_command_that_is_not_on_path_is_refused_where_blocks_run_her
         (JobState.FAILED, "slurmstepd: error: Detected 1 oom_kill event", ["memory ran out"]),
         (JobState.FAILED, "bus error", ["exit code 1", "bus error"]),
         (JobState.CANCELLED, "", ["cancelled"]),
+        (JobState.RUNNING, "slurmstepd: error: *** JOB 7 ON n1 CANCELLED AT 2026-01-01 ***", ["cancelled"]),
+        (JobState.RUNNING, "slurmstepd: error: *** JOB 7 ON n1 CANCELLED AT 2026 DUE TO TIME LIMIT ***", ["walltime"]),
+        (JobState.RUNNING, "a function prints: out of memory, CANCELLED AT 9", ["silent for 120 s"]),
         (JobState.RUNNING, "", ["silent for 120 s"]),
         (None, "", ["silent for 120 s"]),
     ],
@@ -308,7 +320,9 @@ def test_the_loss_of_a_node_is_explained(state: JobState | None, stderr: str, wo
 def test_a_block_that_was_refused_is_told_in_the_words_of_the_scheduler() -> None:
     status = JobStatus(JobState.MISSING, message="Failed to start block 0: sbatch: error:\ninvalid partition")
 
-    assert "sbatch: error: invalid partition" in blocks.start_failure("0", None, status)
+    text = blocks.start_failure("0", None, status)
+
+    assert text == "the batch job was refused: sbatch: error: invalid partition"
 
 
 def test_a_block_that_did_not_come_is_told_with_the_end_of_its_output(tmp_path: Path) -> None:

@@ -149,6 +149,12 @@ def test_many_ids_are_asked_for_in_portions(service: ComputeInMemory, client: Cl
     assert service.count("batch_status") == 3
 
 
+def test_ids_that_an_answer_had_no_room_for_are_asked_for_again(service: ComputeInMemory, client: Client) -> None:
+    service.most_in_batch = 40
+    assert len(client.get_batch_result([str(number) for number in range(100)])) == 100
+    assert service.count("batch_status") == 3
+
+
 def test_lists_go_on_over_their_pages(client: Client, task_id: str) -> None:
     function_id = client.register_function(add)
     others = [client.run(1, endpoint_id=ENDPOINT, function_id=function_id) for _ in range(2)]

@@ -76,6 +76,19 @@ def test_only_the_first_to_make_the_marker_runs_the_task(tmp_path: Path) -> None
     assert begun.exists()
 
 
+def test_a_copy_of_the_worker_that_the_function_forked_reports_nothing() -> None:
+    """It would answer for the next task of the worker."""
+
+    def fork() -> int:
+        import os
+
+        return os.fork()
+
+    child = result_of(run(fork))
+    assert child > 0
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 def test_without_a_place_for_the_marker_nothing_is_run(tmp_path: Path) -> None:
     begun = tmp_path / "begun"
     report = run(begun.touch, marker=str(tmp_path / "no" / "marker"))
