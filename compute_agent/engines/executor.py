@@ -50,6 +50,10 @@ class JobRefused(Exception):
     """A scheduler took no job. The text is what it said."""
 
 
+class TookNothing(Exception):
+    """A task was not handed over."""
+
+
 class ExecutorLife(HighThroughputExecutor):
     """``trouble`` is None, or says why this life is over; ``managers`` is what the interchange last said of its nodes;
     ``has_blocks`` whether any block was there or on its way at the last look."""
@@ -86,6 +90,8 @@ class ExecutorLife(HighThroughputExecutor):
     def start(self) -> None:
         Path(self.run_dir, "submit_scripts").mkdir(parents=True, exist_ok=True)
         cast(Any, super()).start()
+        # Without an interchange the socket has nobody to send to, and would wait for ever.
+        self.outgoing_q.zmq_socket.setsockopt(zmq.SNDTIMEO, _ALIVE_LOOK_MS)
         threading.Thread(target=self._watch_interchange, name="interchange-watch", daemon=True).start()
 
     @property
@@ -96,6 +102,18 @@ class ExecutorLife(HighThroughputExecutor):
     @property
     def active_blocks(self) -> int:
         return sum(status.state not in GONE for status in dict(self.status_facade).values())
+
+    def submit_payload(self, context: dict[str, Any], buffer: bytes) -> Any:
+        """Raises TookNothing: the interchange is dead, or as good as that, and this life over."""
+        socket, until = self.outgoing_q.zmq_socket, time.monotonic() + _ANSWER_S / 3
+        while not socket.poll(timeout=_ALIVE_LOOK_MS, flags=zmq.POLLOUT):
+            if self.interchange_exit_code is not None or time.monotonic() >= until:
+                break
+        try:
+            return super().submit_payload(context, buffer)
+        except zmq.Again as error:
+            self._set_trouble("the interchange takes no tasks")
+            raise TookNothing from error
 
     def look(self, *, ask_scheduler: bool) -> None:
         """Ask after the nodes, and, when it is time, after the blocks."""

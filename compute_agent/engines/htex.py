@@ -27,7 +27,7 @@ from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 from ..wire import ErrorCode
 from . import blocks, parsl_task, processes
 from .base import EngineFault, EngineInfo, EngineTask, Report
-from .executor import FAILED_TO_START, GONE, ExecutorLife
+from .executor import FAILED_TO_START, GONE, ExecutorLife, TookNothing
 from .htex_options import ParslOptions
 from .processes import WorkerDiedError
 from .slots import capacity_for, failed
@@ -166,7 +166,12 @@ class ParslEngine:
             context["resource_spec"] = dict(future.task.resource_specification)
         self._open[future] = life
         # Parsl's future is ours alone: cancelling one stops the thread that takes Parsl's results.
-        life.submit_payload(context, buffer).add_done_callback(partial(self._answered, life, future))
+        try:
+            answer = life.submit_payload(context, buffer)
+        except TookNothing:
+            self._open[future] = None
+            return False
+        answer.add_done_callback(partial(self._answered, life, future))
         return True
 
     def _answered(self, life: ExecutorLife, future: TaskFuture, answer: Future[Report]) -> None:

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
@@ -317,6 +318,21 @@ def test_a_dead_interchange_fails_its_tasks_and_is_replaced(started: Callable[..
     os.close(descriptor)
     assert (error.code, error.may_have_run) == (ErrorCode.ENGINE_LOST, True)
     assert "SIGKILL" in str(error)
+    assert run(engine, double, 5) == 10
+
+
+def test_tasks_that_are_handed_to_a_dead_interchange_stop_nobody(started: Callable[..., Engine]) -> None:
+    """Its death is noticed a moment after the first of them; until then nobody takes what is sent to it."""
+    engine = started("parsl")
+    run(engine, double, 1)
+    interchange = [one for one in psutil.Process().children() if "interchange" in " ".join(one.cmdline())][-1]
+
+    interchange.kill()
+    futures = [engine.submit(task(double, number)) for number in range(200)]
+
+    done, open_futures = wait(futures, WAIT_S)
+    assert not open_futures
+    assert all(isinstance(one.exception(), EngineFault | None) for one in done)
     assert run(engine, double, 5) == 10
 
 
