@@ -5,6 +5,7 @@ Every method is called; a test lists them. The agent is played by the test, over
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from collections.abc import Iterator
 from datetime import datetime
@@ -47,6 +48,9 @@ CALLED = {
         "submit",
     },
 }
+
+#: Numbers of lease calls, which rise within a session.
+_CALLS = itertools.count(1)
 
 
 @pytest.fixture
@@ -100,7 +104,7 @@ class Agent:
         return self._client.post(f"{self._path}/{name}", data={"session": self._session, **members}).data
 
     def lease(self, limit: int = 10) -> Any:
-        work = self.call("lease", limit=limit, wait=20, received=self._received, functions_known=[])
+        work = self.call("lease", call=next(_CALLS), limit=limit, wait=20, received=self._received, functions_known=[])
         self._received = work["batch"]
         return work
 
