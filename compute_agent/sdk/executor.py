@@ -35,6 +35,10 @@ T = TypeVar("T")
 _AHEAD = 10_000
 
 
+#: So many endpoints are listed for somebody who must choose.
+_SHOWN_ENDPOINTS = 20
+
+
 class Executor(concurrent.futures.Executor):
     """Futures for functions that run at ``endpoint_id``; without one, at the only endpoint that the caller may use.
 
@@ -265,5 +269,8 @@ def _only_endpoint(client: Client) -> str:
             f"no endpoint at {client.url} may be used; start one with 'compute-agent start', or name one: Executor(id). "
             "The one that 'flows serve' brings is there a few seconds after its first start"
         )
-    lines = [f"  {one['uuid']}  {one.get('display_name') or one.get('name') or ''}" for one in found]
+    lines = [
+        f"  {one['uuid']}  {client.get_endpoint_status(one['uuid'])['status']:<8}{one.get('display_name') or one['name']}"
+        for one in found[:_SHOWN_ENDPOINTS]
+    ]
     raise NoEndpointError("\n".join([f"{len(found)} endpoints may be used; name one of them:", *lines]))

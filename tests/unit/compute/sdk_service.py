@@ -154,6 +154,8 @@ class ComputeInMemory(BaseAdapter):
                 return "endpoints", lambda parts, body, query: self.endpoints
             case "GET", "v2", "endpoints", _:
                 return "endpoint", lambda parts, body, query: {"metadata": {"python_version": self.python_version}}
+            case "GET", "v2", "endpoints", _, "status":
+                return "status", lambda parts, body, query: {"status": "online", "details": {}}
             case "GET", "v3", "task_groups", _, "results":
                 return "results", self._results
             case "GET", "v2", "taskgroup", _:
