@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,15 +80,12 @@ class BuiltInEndpoint:
         pause_s = _FIRST_PAUSE_S
         while not self._stopping.is_set():
             self._wait_for_predecessor()
-            ended = threading.Event()
-            lived = threading.Timer(_LIVED_S, ended.set)
-            lived.daemon = True
-            lived.start()
+            began = time.monotonic()
             code = self._run()
-            lived.cancel()
             if self._stopping.is_set():
                 return
-            pause_s = _FIRST_PAUSE_S if ended.is_set() else min(pause_s * 2, _LONGEST_PAUSE_S)
+            has_lived = time.monotonic() - began >= _LIVED_S
+            pause_s = _FIRST_PAUSE_S if has_lived else min(pause_s * 2, _LONGEST_PAUSE_S)
             log.warning("the compute endpoint ended; it is started anew", extra={"exit_code": code, "pause_s": pause_s})
             self._stopping.wait(pause_s)
 
