@@ -19,14 +19,9 @@ from sqlalchemy import (
     Text,
 )
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+from schemas.naming import NAMING_CONVENTION
+
+metadata = MetaData(naming_convention=NAMING_CONVENTION)
 
 #: 64-bit key that counts up by itself, on both databases. Where rows are deleted, a number must never be given again, or
 #: what somebody holds or remembers of an old row would fit the new one: hence ``sqlite_autoincrement`` on such tables.
