@@ -18,13 +18,14 @@ from typing import IO, Any, get_args
 
 import click
 
+from schemas.scopes import COMPUTE_SCOPE
+
 from ..errors import ApiError, ClientError
 from ..extras import missing_extra
 from ..private_files import create_private_file
 from . import credentials, logs
 from .directory import EndpointBusy, EndpointDirectory, NoSuchEndpoint, default_config_dir, find, find_all, wrong_name
 from .endings import Exit, exit_code_of
-from .service_link import SCOPE
 from .shown import engine_type, status_lines, table
 from .starter_files import CONFIG, ENVIRONMENT, SCHEMA, TEMPLATES, EngineKind
 from .yaml_text import ConfigError
@@ -223,7 +224,9 @@ def status(config_dir: Path, name: str, as_json: bool) -> None:
     if document["endpoint_id"]:
         try:
             path = f"/compute/v2/endpoints/{document['endpoint_id']}/status"
-            document["service"] = credentials.load(directory.credentials).connect().call("GET", path, scope=SCOPE)
+            document["service"] = (
+                credentials.load(directory.credentials).connect().call("GET", path, scope=COMPUTE_SCOPE)
+            )
         except (ClientError, ConfigError, PermissionError, credentials.NoServer) as error:
             document["service_error"] = str(error)
     if as_json:
@@ -341,7 +344,7 @@ def _delete_at_service(directory: EndpointDirectory) -> None:
         return
     http = credentials.load(directory.credentials).connect()
     try:
-        http.call("DELETE", f"/compute/v2/endpoints/{endpoint_id}", scope=SCOPE)
+        http.call("DELETE", f"/compute/v2/endpoints/{endpoint_id}", scope=COMPUTE_SCOPE)
     except ApiError as error:
         if error.status != 404:
             raise

@@ -6,7 +6,6 @@ unless ignoring them would open the endpoint further than its owner thinks: thos
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from schemas.json_text import Json
 from schemas.principals import ALL_AUTHENTICATED_USERS, identity_urn, is_identity_or_group, normal_uuid
 
+from ..engines.options import near_name
 from .yaml_text import ConfigError, YamlText, text_keys
 
 FILE_NAME = "config.yaml"
@@ -111,12 +111,6 @@ def read_rendered(text: str, name: str) -> RenderedConfig:
     )
 
 
-def nearest(word: str, words: Any) -> str:
-    """``; did you mean 'engine'?``, or nothing when no word is near."""
-    near = difflib.get_close_matches(word, sorted(words), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
 _Check = Callable[[YamlText, str, Any], Any]
 
 
@@ -135,7 +129,8 @@ def _checked(source: YamlText, keys: Mapping[str, _Check]) -> tuple[dict[str, An
             notes.append(f"{source.where(key)} has no meaning here and is ignored")
         else:
             allowed = ", ".join(sorted(keys))
-            hint = nearest(key, keys) or f"; known are {allowed}"
+            near = near_name(key, keys)
+            hint = f"; known are {allowed}" if near is None else f"; did you mean {near!r}?"
             raise ConfigError(f"{source.where(key)} is not a key of an endpoint's configuration{hint}")
     return values, tuple(notes)
 

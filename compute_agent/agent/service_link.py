@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.json_text import Json
+from schemas.scopes import COMPUTE_SCOPE
 
 from ..connection import Http
 from ..errors import ApiError, ClientError, UnreachableError
 from ..wire import Assignment, FunctionCode, Outcome, SessionTerms
 
-SCOPE = "https://auth.globus.org/scopes/facd7ccc-c5f4-42aa-916b-a0e270e2c2a9/all"
 #: How long the service may take to answer beyond what it was asked to wait.
 _ANSWER_S = 15.0
 #: Answers of a service, or of a proxy before it, that will be right later.
@@ -75,7 +75,7 @@ def register(http: Http, body: Mapping[str, Json], endpoint_id: str) -> Registra
         ClientError: the service refused, is away, or answered something else.
     """
     path = f"/compute/v3/endpoints/{endpoint_id}"
-    answer = http.call("PUT", path, scope=SCOPE, body=dict(body), repeatable=True)
+    answer = http.call("PUT", path, scope=COMPUTE_SCOPE, body=dict(body), repeatable=True)
     try:
         found = Registration(str(answer["endpoint_id"]), SessionTerms.from_json(answer["session"]))
     except (KeyError, TypeError, AttributeError) as error:
@@ -133,7 +133,9 @@ class ServiceLink:
 
     def _call(self, name: str, body: dict[str, Json], *, answer_s: float = 60.0) -> Any:
         path = f"{self._prefix}/{name}"
-        return self._http.call("POST", path, scope=SCOPE, body={"session": self._session, **body}, answer_s=answer_s)
+        return self._http.call(
+            "POST", path, scope=COMPUTE_SCOPE, body={"session": self._session, **body}, answer_s=answer_s
+        )
 
 
 class _Understood:

@@ -9,11 +9,17 @@ from typing import Any
 from .base import EngineConfigError
 
 
+def near_name(word: str, allowed: Iterable[str]) -> str | None:
+    """The allowed name that is most like the word, whatever its case; None when none is."""
+    by_lower = {name.lower(): name for name in sorted(allowed)}
+    close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[close[0]] if close else None
+
+
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """``"; did you mean "x"?"`` when a name like it is allowed, else nothing."""
-    by_lower = {name.lower(): name for name in allowed}
-    close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
-    return f'; did you mean "{by_lower[close[0]]}"?' if close else ""
+    near = near_name(word, allowed)
+    return "" if near is None else f'; did you mean "{near}"?'
 
 
 def unknown_key(where: str, key: object, allowed: Iterable[str]) -> EngineConfigError:

@@ -18,6 +18,7 @@ from urllib.parse import quote
 from requests.adapters import BaseAdapter
 
 from schemas.json_text import Json
+from schemas.scopes import COMPUTE_SCOPE
 
 from .. import framing
 from ..connection import Http
@@ -27,8 +28,6 @@ from .batch import Batch
 from .functions import Functions, pack, packed, registration
 from .locate import locate
 from .watcher import GroupWatcher
-
-SCOPE = "https://auth.globus.org/scopes/facd7ccc-c5f4-42aa-916b-a0e270e2c2a9/all"
 
 #: How long an answer to a long poll may take beyond the wait that was asked for.
 _POLL_MARGIN_S = 30.0
@@ -233,7 +232,7 @@ class Client:
     def get_endpoints(self, role: Literal["owner", "any"] = "owner") -> list[dict[str, Json]]:
         """The caller's own endpoints, or all that the caller may see: ``[{"uuid", "name", "display_name", "owner"}]``."""
         found: list[dict[str, Json]] = self._http.call(
-            "GET", "/compute/v2/endpoints", scope=SCOPE, query={"role": role}
+            "GET", "/compute/v2/endpoints", scope=COMPUTE_SCOPE, query={"role": role}
         )
         return found
 
@@ -311,7 +310,7 @@ class Client:
         return function_id
 
     def _call(self, method: str, path: str, **request: Any) -> dict[str, Any]:
-        document: dict[str, Any] = self._http.call(method, f"/compute{path}", scope=SCOPE, **request)
+        document: dict[str, Any] = self._http.call(method, f"/compute{path}", scope=COMPUTE_SCOPE, **request)
         return document
 
     def _pages(self, path: str, member: str, query: Mapping[str, Json]) -> Iterator[dict[str, Json]]:

@@ -22,6 +22,7 @@ from schemas.json_text import Json, dumps
 from schemas.ports import Authorizer
 from schemas.principals import Caller
 from schemas.request_headers import bearer_token, refuse_credentials_in_address
+from schemas.scopes import COMPUTE_SCOPE
 
 from ..wire import MIB
 from . import answers, openapi, version_two
@@ -30,8 +31,6 @@ from .compute import ComputeService
 from .long_polls import RETRY_AFTER_S, Places
 
 log = logging.getLogger(__name__)
-
-SCOPE = "https://auth.globus.org/scopes/facd7ccc-c5f4-42aa-916b-a0e270e2c2a9/all"
 
 #: The hosted service's version whose routes these are.
 _API_VERSION = "1.23.0"
@@ -273,12 +272,12 @@ class _Views:
         """The caller, whose token must have been issued for the Compute API. Asked before a body is read."""
         refuse_credentials_in_address(request.args.items(multi=True))
         caller = self._authorizer.authenticate(bearer_token(request.headers.get("Authorization", "")))
-        if SCOPE not in caller.scopes:
+        if COMPUTE_SCOPE not in caller.scopes:
             raise ServiceError(
                 403,
                 "MISSING_SCOPE",
-                f"This action requires the following scope: {SCOPE}",
-                extra={"authorization_parameters": {"required_scopes": [SCOPE]}},
+                f"This action requires the following scope: {COMPUTE_SCOPE}",
+                extra={"authorization_parameters": {"required_scopes": [COMPUTE_SCOPE]}},
             )
         return caller
 

@@ -23,8 +23,8 @@ from compute_agent.agent.directory import EndpointDirectory
 from compute_agent.connection import Http
 from compute_agent.local_server import RunningServer, credentials
 from compute_agent.private_files import private_directory
-from compute_agent.service.api import SCOPE
 from flows_engine.settings import Settings
+from schemas.scopes import COMPUTE_SCOPE
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +168,7 @@ def status(data_dir: Path, server: RunningServer) -> dict[str, Any] | None:
     client_id, secret = credentials(data_dir)
     http = Http(server.url, client_id=client_id, client_secret=secret)
     try:
-        said = http.call("GET", f"/compute/v2/endpoints/{registration['endpoint_id']}/status", scope=SCOPE)
+        said = http.call("GET", f"/compute/v2/endpoints/{registration['endpoint_id']}/status", scope=COMPUTE_SCOPE)
     finally:
         http.close()
     assert isinstance(said, dict), "the published answer is a document"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,9 +14,7 @@ from typing import Any
 import psutil
 import yaml
 
-from tests.e2e.server import ServerProcess
-
-PATIENCE_S = 60.0
+from tests.e2e.server import PATIENCE_S, ServerProcess, next_line
 
 
 class AgentProcess:
@@ -56,7 +52,7 @@ class AgentProcess:
                 stderr=log,
                 env=self._environment(),
             )
-        ready = self._first_line(self._process)
+        ready = next_line(self._process)
         assert "endpoint_id" in ready, f"the agent did not start:\n{self.log.read_text()[-3000:]}"
         self.endpoint_id = ready["endpoint_id"]
 
@@ -120,16 +116,3 @@ class AgentProcess:
         if self._process.stdout is not None:
             self._process.stdout.close()
         return code
-
-    @staticmethod
-    def _first_line(process: subprocess.Popen[bytes]) -> dict[str, Any]:
-        """What the agent says when it is ready, or nothing when it ends first."""
-        assert process.stdout is not None
-        watchdog = threading.Timer(PATIENCE_S, process.kill)
-        watchdog.start()
-        try:
-            line = process.stdout.readline()
-        finally:
-            watchdog.cancel()
-        document: dict[str, Any] = json.loads(line or b"{}")
-        return document

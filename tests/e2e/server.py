@@ -45,13 +45,13 @@ class ServerProcess:
             self._process = subprocess.Popen(
                 self._command(arguments), stdout=subprocess.PIPE, stderr=log, env=self._environment(environ)
             )
-        announced = self._first_line(self._process)
+        announced = next_line(self._process)
         assert announced.get("url") == self.url, f"the server did not start:\n{self.log.read_text()[-3000:]}"
 
     def compute_endpoint(self) -> str:
         """Id of the built-in compute endpoint, once it takes tasks; to be asked once a start."""
         assert self._process is not None, "the server was never started"
-        announced = self._first_line(self._process)
+        announced = next_line(self._process)
         assert "compute_endpoint" in announced, f"the endpoint did not start:\n{self.log.read_text()[-3000:]}"
         return str(announced["compute_endpoint"])
 
@@ -115,18 +115,18 @@ class ServerProcess:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("FLOWS_")}
         return {**inherited, **self._environ, **more}
 
-    @staticmethod
-    def _first_line(process: subprocess.Popen[bytes]) -> dict[str, Any]:
-        """What the server announces, or nothing when it ends first."""
-        assert process.stdout is not None
-        watchdog = threading.Timer(PATIENCE_S, process.kill)
-        watchdog.start()
-        try:
-            line = process.stdout.readline()
-        finally:
-            watchdog.cancel()
-        document: dict[str, Any] = json.loads(line or b"{}")
-        return document
+
+def next_line(process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    """What a process says next on its standard output, or nothing when it ends first."""
+    assert process.stdout is not None
+    watchdog = threading.Timer(PATIENCE_S, process.kill)
+    watchdog.start()
+    try:
+        line = process.stdout.readline()
+    finally:
+        watchdog.cancel()
+    document: dict[str, Any] = json.loads(line or b"{}")
+    return document
 
 
 def _free_port() -> int:

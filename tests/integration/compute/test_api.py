@@ -16,10 +16,11 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from compute_agent.service import tables
-from compute_agent.service.api import SCOPE, create_blueprint
+from compute_agent.service.api import create_blueprint
 from compute_agent.service.compute import ComputeService
 from flows_engine.store.db import SqlDatabase
 from schemas.principals import Caller
+from schemas.scopes import COMPUTE_SCOPE
 from tests.fakes.authorizer import FakeAuthorizer, person
 from tests.fakes.clock import VirtualClock
 
@@ -40,7 +41,7 @@ class Api:
         self.database = database
         self.service = ComputeService(database, VirtualClock())
         authorizer = FakeAuthorizer()
-        self._tokens = {one.urn: authorizer.token(one, (SCOPE,), "funcx_service") for one in (ADA, BOB)}
+        self._tokens = {one.urn: authorizer.token(one, (COMPUTE_SCOPE,), "funcx_service") for one in (ADA, BOB)}
         self.app = Flask("compute")
         self.app.register_blueprint(create_blueprint(self.service, authorizer, waiting=waiting))
 

@@ -31,11 +31,12 @@ from compute_agent.sdk import (
     TaskUnknownError,
 )
 from compute_agent.service import tables
-from compute_agent.service.api import SCOPE, create_blueprint
+from compute_agent.service.api import create_blueprint
 from compute_agent.service.compute import ComputeService
 from compute_agent.wire import Assignment, FunctionCode, Outcome, TaskError, TaskState
 from flows_engine.sdk.transport import WsgiTransport
 from flows_engine.store.db import SqlDatabase
+from schemas.scopes import COMPUTE_SCOPE
 from tests.fakes.authorizer import FakeAuthorizer, person
 from tests.fakes.clock import VirtualClock
 
@@ -55,7 +56,7 @@ class House:
         tables.metadata.create_all(database.engine)
         self.service = ComputeService(database, VirtualClock())
         authorizer = FakeAuthorizer()
-        self._tokens = {one.urn: authorizer.token(one, (SCOPE,), "funcx_service") for one in (ADA, BOB)}
+        self._tokens = {one.urn: authorizer.token(one, (COMPUTE_SCOPE,), "funcx_service") for one in (ADA, BOB)}
         app = Flask("compute")
         app.register_blueprint(create_blueprint(self.service, authorizer))
         self._transport = WsgiTransport(app)

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from compute_agent.connection import Http
-from compute_agent.service.api import SCOPE
 from flows_engine.api.http_server import HttpLimits
 from flows_engine.app import build
 from flows_engine.local import credentials
 from flows_engine.settings import load
+from schemas.scopes import COMPUTE_SCOPE
 from tests.conformance.bad_input.service import running_service
 from tests.e2e.server import ServerProcess
 from tests.postgres import PostgresServer
@@ -38,7 +38,7 @@ class Server:
         self._http = http
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        return self._http.call(method, f"/compute{path}", scope=SCOPE, body=body, answer_s=LONG_S)
+        return self._http.call(method, f"/compute{path}", scope=COMPUTE_SCOPE, body=body, answer_s=LONG_S)
 
     def endpoint(self) -> Any:
         return self.call("POST", "/v3/endpoints", {"endpoint_name": "lab"})
@@ -116,7 +116,7 @@ def test_a_task_submitted_in_one_process_wakes_the_agent_that_waits_in_another(
 ) -> None:
     url = postgres.new_database()
     front, other = (build(load(data_dir=tmp_path, database_url=url, port=port, environ={})) for port in (8765, 8766))
-    owner = front.auth.caller_for_identity(front.installation.client_id, {SCOPE})
+    owner = front.auth.caller_for_identity(front.installation.client_id, {COMPUTE_SCOPE})
     try:
         for house in (front, other):
             house.start()
